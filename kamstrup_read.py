@@ -1,0 +1,1522 @@
+#!/usr/bin/env python3
+"""Read one register of a Kamstrup MULTICAL meter; print it, or push it to Domoticz.
+
+    kamstrup_read.py /dev/ttyUSB0 60                       prints: 16.235 GJ
+    kamstrup_read.py /dev/ttyUSB0 E1 12 --multiply 1000    pushes 16235 to the sensor with idx 12
+    kamstrup_read.py /dev/ttyUSB0 all                      prints every register that the meter has
+
+As a module: `read_register("/dev/ttyUSB0", 60).value` is the Decimal 16.235.
+"""
+# /// script
+# requires-python = ">=3.9"
+# dependencies = ["pyserial>=3.5", "requests>=2.25"]
+# ///
+
+# Cron starts this every few minutes on computers where an import can cost a second. What only some
+# uses need (requests, json, datetime, ...) is imported where it is used.
+from __future__ import annotations
+
+import argparse
+import binascii
+import os
+import re
+import sys
+import time
+import warnings
+from collections import namedtuple
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+
+try:
+    from serial import serial_for_url
+    from serial.serialutil import Timeout
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    print("kamstrup_read: pyserial is missing: sudo apt install python3-serial", file=sys.stderr)
+    sys.exit(3)
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the import
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Callable, NoReturn, TypeVar
+
+
+    T = TypeVar("T")
+    Block = tuple[int, int, int, bytes]  # register id, unit id, sign and exponent, value
+
+__version__ = "1.0.0"
+
+# ---------------------------------------------------------------- tables
+
+# Unit ids of KMP, counted from 0 (none); 51 is a plain number. Published tables that give kW for 21
+# and kvar for 25 are wrong by a factor of 1000.
+UNIT_NAMES = """
+- Wh kWh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal varh kvarh Mvarh Gvarh VAh kVAh MVAh GVAh W kW MW GW var
+kvar Mvar Gvar VA kVA MVA GVA V A kV kA C K l m3 l/h m3/h m3xC ton ton/h h hh:mm:ss yy:mm:dd yyyy:mm:dd
+mm:dd - bar RTC ASCII m3x10 tonx10 GJx10 min bitfield s ms days RTC-Q datetime imp/l l/imp Hz degree %
+USgal USgal/min"""
+UNITS = {number: name.strip("-") for number, name in enumerate(UNIT_NAMES.split())}
+UNITS.update({79: "date and time", 85: "%RH"})
+
+# Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol
+# on the display, usual unit (the one in the answer counts), description.
+REGISTERS = """
+    1 A14           kWh         Active energy A14 (import)
+    2 A23           kWh         Active energy A23 (export)
+    3 R12           kvarh       Reactive energy R12
+    4 R34           kvarh       Reactive energy R34
+   13 -             kWh         Active energy A14, high resolution
+   14 -             kWh         Active energy A23, high resolution
+   19 -             kWh         Active energy A14, tariff 1
+   23 -             kWh         Active energy A14, tariff 2
+   27 -             kWh         Active energy A14, tariff 3
+   31 -             kWh         Active energy A14, tariff 4
+   39 -             kW          Highest power P14
+   51 -             -           Meter number 1
+   52 -             -           Meter number 2
+   53 -             -           Meter number 3
+   58 -             -           Pulse input
+   60 E1            GJ/MWh/kWh  Heat energy
+   61 E4            GJ/MWh/kWh  Flow (inlet) energy
+   62 E5            GJ/MWh/kWh  Return flow (outlet) energy
+   63 E3            GJ/MWh/kWh  Cooling energy
+   64 TA2           GJ/MWh/kWh  Tariff register 2
+   65 TA3           GJ/MWh/kWh  Tariff register 3
+   66 TL2           -           Tariff limit 2
+   67 TL3           -           Tariff limit 3
+   68 V1            m3          Volume through the meter (the heating's own water)
+   69 V2            m3          Volume, second flow sensor
+   72 M1            ton         Mass of V1
+   73 M2            ton         Mass of V2
+   74 FLOW1         l/h         Flow now
+   75 FLOW2         l/h         Flow now, second flow sensor
+   80 POWER1        kW          Power now
+   84 VA            m3          Hot tap water (the water meter on pulse input A)
+   85 VB            m3          Water or other meter on pulse input B
+   86 T1            C           Flow (inlet) temperature now
+   87 T2            C           Return (outlet) temperature now
+   88 T3            C           Temperature T3 now
+   89 T1-T2         K           Temperature difference now
+   91 P1            bar         Pressure in the flow
+   92 P2            bar         Pressure in the return
+   94 E2            GJ/MWh/kWh  Control energy
+   95 E6            GJ/MWh/kWh  Tap water energy
+   96 E7            GJ/MWh/kWh  Heat energy Y
+   97 E8            m3xC        Volume x T1
+   98 XDAY          month-day   Target (reading) date
+   99 INFO          -           Info code now (0: no fault)
+  104 METER-NO-VB   -           Number of the meter on input B
+  110 E9            m3xC        Volume x T2
+  112 METER-NO-2    -           Customer number, 8 high digits
+  113 INFOEVENT     -           Count of info events
+  114 METER-NO-VA   -           Number of the meter on input A
+  122 T4            C           Temperature T4 now
+  123 -             date        Date of this year's highest flow
+  124 -             l/h         This year's highest flow
+  125 -             date        Date of this year's lowest flow
+  126 -             l/h         This year's lowest flow
+  127 -             date        Date of this year's highest power
+  128 -             kW          This year's highest power
+  129 -             date        Date of this year's lowest power
+  130 -             kW          This year's lowest power
+  138 -             date        Date of this month's highest flow
+  139 -             l/h         This month's highest flow
+  140 -             date        Date of this month's lowest flow
+  141 -             l/h         This month's lowest flow
+  142 -             date        Date of this month's highest power
+  143 -             kW          This month's highest power
+  144 -             date        Date of this month's lowest power
+  145 -             kW          This month's lowest power
+  146 -             C           Average T1 of this year
+  147 -             C           Average T2 of this year
+  149 -             C           Average T1 of this month
+  150 -             C           Average T2 of this month
+  152 PROG-NO       -           Program number ABCCCCCC
+  153 CONFIG-NO-1   -           Configuration number 1 (DDDEE)
+  154 CHECKSUM-1    -           Software checksum
+  155 HIGH-RES      Wh          Heat energy, high resolution (test)
+  157 TOPMODULE-ID  -           Top module's id
+  158 BOTMODULE-ID  -           Bottom module's id
+  168 CONFIG-NO-2   -           Configuration number 2 (FFGGMN)
+  171 -             -           Bottom module's id 2
+  172 -             -           External module's id
+  175 ERRORHOURS    h           Hours with a fault
+  178 -             GJ/MWh/kWh  Differential energy dE
+  179 -             GJ/MWh/kWh  Control energy cE
+  180 -             m3          Differential volume dV
+  181 -             m3          Control volume cV
+  184 -             -           M-Bus primary address, module 1
+  185 -             -           M-Bus secondary address, module 1
+  218 -             -           M-Bus primary address, module 2
+  219 -             -           M-Bus secondary address, module 2
+  220 -             -           M-Bus primary address, external module
+  221 -             -           M-Bus secondary address, external module
+  222 -             -           Count of configuration changes
+  223 -             l/m3        Volume, high resolution (test)
+  224 -             m3          Pulse input A2
+  225 -             m3          Pulse input B2
+  228 -             -           Configuration number 3
+  229 -             C           Average T1 of the last auto-integration
+  230 -             C           Average T2 of the last auto-integration
+  234 INA-LITERIMP  l/imp       Litres a pulse, input A
+  235 INB-LITERIMP  l/imp       Litres a pulse, input B
+  239 V1-HIGHRES    m3/l        Volume, high resolution (test)
+  243 -             m3          Volume that flowed backwards
+  259 -             m3/h        Nominal flow Qp
+  266 E1-HIGHRES    Wh          Heat energy, high resolution (wraps at 10,000,000 Wh)
+  267 E3-HIGHRES    Wh          Cooling energy, high resolution (test)
+  292 -             C           Water temperature
+  299 -             C           Temperature around the meter
+  346 -             -           Module's software revision
+  347 -             -           Customer number
+  348 -             date+time   Date and time
+  355 -             -           COP of this year
+  362 -             GJ/MWh/kWh  Tariff register 4
+  364 -             GJ/MWh/kWh  Heat energy A1
+  365 -             GJ/MWh/kWh  Heat energy A2
+  366 -             C           Limit of T5
+  367 -             -           COP of this month
+  368 -             -           Configuration number 4
+  369 -             -           Info bits
+  371 -             -           COP
+  372 -             kW          Power on input B1
+  379 -             C           Average T1 of the day
+  380 -             C           Average T2 of the day
+  381 -             C           Average T1 of the hour
+  382 -             C           Average T2 of the hour
+  383 -             date        Date of the year's highest flow V1
+  385 -             date        Date of the year's highest power
+  387 -             date        Date of the month's highest flow V1
+  389 -             date        Date of the month's highest power
+  398 -             C           T1 now, one decimal
+  399 -             C           T2 now, one decimal
+  400 -             K           T1-T2 now, one decimal
+  404 -             -           Meter type
+  473 -             GJ/MWh/kWh  Energy E10
+  474 -             GJ/MWh/kWh  Energy E11
+  477 -             C           Average T3 of the day
+  478 -             C           Average T3 of the hour
+  505 -             bar         Average P1 of the day
+  506 -             bar         Average P2 of the day
+  507 -             bar         Average P1 of the hour
+  508 -             bar         Average P2 of the hour
+  582 -             days        Battery days left
+  675 -             s           Interval of wireless M-Bus telegrams
+ 1001 SERIAL-NO     -           Serial number
+ 1002 CLOCK         time        Time of day
+ 1003 DATE          date        Date
+ 1004 HR            h           Hours in operation
+ 1005 METER-TYPE    -           Software edition
+ 1010 METER-NO-1    -           Customer number (its 8 low digits)
+ 1023 -             kW          Power P14 now (import)
+ 1024 -             kW          Power P23 now (export)
+ 1032 -             -           Operation mode
+ 1047 -             date+time   Clock of a 382 or OMNIPOWER
+ 1054 -             V           Voltage L1
+ 1055 -             V           Voltage L2
+ 1056 -             V           Voltage L3
+ 1076 -             A           Current L1
+ 1077 -             A           Current L2
+ 1078 -             A           Current L3
+ 1080 -             kW          Power P14 of L1
+ 1081 -             kW          Power P14 of L2
+ 1082 -             kW          Power P14 of L3
+ 1126 -             -           Meter type of a 382, as text
+ 1268 -             -           M-Bus address
+ 1271 -             -           KMP address
+ 1344 -             kW          Power P23 of L1 (export)
+ 1345 -             kW          Power P23 of L2 (export)
+ 1346 -             kW          Power P23 of L3 (export)
+ 6026 -             -           Firmware revision A
+ 6031 -             -           Firmware revision B
+"""
+ALIASES = {"EFFEKT1": 80, "TOPMODULID": 157, "BOTMODULID": 158, "ERRORHOURCOUNTER": 175, "SERIENO": 1001}
+
+
+def known_registers() -> dict[int, tuple[str, str, str]]:
+    """Symbol, usual unit and description by register id, in rising order; '' for none."""
+    rows = (line.split(None, 3) for line in REGISTERS.strip().splitlines())
+    return {int(number): (symbol.strip("-"), unit.strip("-"), text) for number, symbol, unit, text in rows}
+
+
+def register_id(text: str) -> int:
+    """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
+    if re.fullmatch("[0-9]{1,9}|0[xX][0-9a-fA-F]{1,9}", text):
+        number = int(text, 16 if text[1:2] in ("x", "X") else 10)
+        if number > 0xFFFF:
+            raise UsageError(f"register {text} is out of range: 0 to 65535")
+        return number
+
+    def bare(symbol: str) -> str:  # METER-NO-1, "METER NO 1", meter_no_1
+        return re.sub("[ _-]", "", symbol).upper()
+
+    symbols = {bare(symbol): number for number, (symbol, _, _) in known_registers().items() if symbol}
+    found = symbols.get(bare(text)) or ALIASES.get(bare(text))
+    if found:
+        return found
+    from difflib import get_close_matches
+
+    close = " or ".join(get_close_matches(bare(text), symbols, n=3, cutoff=0.5))
+    raise UsageError(f"no register {text!r}: {close and f'{close}? '}--list-registers shows all")
+
+
+# ---------------------------------------------------------------- errors
+
+
+class KamstrupError(Exception):
+    """Whatever keeps a reading from where it should go; str() is a sentence for the user."""
+
+    exit_code = 1
+
+
+class UsageError(KamstrupError):
+    """The call makes no sense."""
+
+    exit_code = 2
+
+
+class PortError(KamstrupError):
+    """The port can't be opened, or vanished."""
+
+    exit_code = 3
+
+
+class PortBusy(PortError):
+    """Another program has the port."""
+
+    seen, advice = "the port is busy", "another program is using it"
+
+
+class MeterError(KamstrupError):
+    """The meter can't tell, or its answer is of no use."""
+
+    exit_code = 5
+
+
+class NoSuchRegister(MeterError):
+    """The meter answered, without the register that was asked for."""
+
+    exit_code = 6
+
+
+class TryFailed(MeterError):
+    """One try brought nothing to use, another may. str() is the detail, `seen` and `advice` are for
+    the user; of several failures the one with the highest `weight` tells the most."""
+
+    seen, advice, weight = "", "", 0
+
+
+class NoAnswer(TryFailed):
+    """Silence, apart from lone zero bytes, which meters send unasked."""
+
+    exit_code = 4
+    seen, advice, weight = "no answer from the meter", "press a button on it, or turn the head", 1
+
+
+class EchoOnly(NoAnswer):
+    """The head repeated the request, as some do; the meter said nothing."""
+
+    seen, advice, weight = "only the head's echo", "turn the head or press a button on the meter", 2
+
+
+class LineDropped(TryFailed):
+    """A network port closed the connection."""
+
+    exit_code = 3
+    seen, advice, weight = "closed by the network port", "is another program using it?", 3
+
+
+class Damaged(TryFailed):
+    """Bytes came, but no whole and sound answer."""
+
+    seen, advice, weight = "a damaged answer", "press the head flat on the eye, keep light off it", 4
+
+
+class OtherAnswer(TryFailed):
+    """A sound frame, but not the answer to this request."""
+
+    seen, advice, weight = "an answer to another question", "let no other program use the port", 5
+
+
+class DomoticzError(KamstrupError):
+    """Domoticz was not reached, or did not take the value."""
+
+    exit_code = 7
+
+
+# ---------------------------------------------------------------- frames
+
+# start, [destination, CID, data, CRC high, CRC low], stop. What stands between start and stop is stuffed,
+# so a bare start or stop byte is one wherever it stands (5512-447, section 3).
+REQUEST_START, ANSWER_START, STOP = b"\x80", b"\x40", b"\x0d"
+ESCAPE = 0x1B
+RESERVED = b"\x80\x40\x0d\x06\x1b"  # each of them is sent as ESCAPE and its complement
+METER, GET_REGISTER = 0x3F, 0x10
+MAX_REGISTERS = 8  # in one request
+BLOCK_HEAD = 5  # bytes: register id (2), unit id, length of the value, sign and exponent
+
+
+def crc(data: bytes) -> bytes:
+    """CRC-16/XMODEM, high byte first; that of data and its CRC is 0 (5512-447, section 3.2)."""
+    return binascii.crc_hqx(data, 0).to_bytes(2, "big")
+
+
+def stuff(data: bytes) -> bytes:
+    """Escape every reserved byte."""
+    return b"".join(bytes((ESCAPE, byte ^ 0xFF) if byte in RESERVED else (byte,)) for byte in data)
+
+
+def unstuff(data: bytes) -> bytes:
+    """Undo `stuff`, in one pass: chained replaces would decode 1B E4 7F twice. Raises Damaged."""
+    plain = bytearray()
+    rest = iter(data)
+    for byte in rest:
+        if byte == ESCAPE:
+            byte = next(rest, 0) ^ 0xFF  # noqa: PLW2901
+            if byte not in RESERVED:
+                raise Damaged("an escape stands for a byte that needs none")
+        elif byte in RESERVED:
+            raise Damaged(f"byte {byte:02x} stands there without an escape")
+        plain.append(byte)
+    return bytes(plain)
+
+
+def encode_request(registers: Sequence[int]) -> bytes:
+    """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
+    if not 1 <= len(registers) <= MAX_REGISTERS:
+        raise ValueError(f"a request holds 1 to {MAX_REGISTERS} registers, not {len(registers)}")
+    ids = b"".join(register.to_bytes(2, "big") for register in registers)
+    body = bytes((METER, GET_REGISTER, len(registers))) + ids
+    return REQUEST_START + stuff(body + crc(body)) + STOP
+
+
+def find_frames(heard: bytes) -> list[bytes]:
+    """Every answer frame in what was heard; what stands before a frame's last start byte is noise."""
+    *stretches, _unfinished = heard.split(STOP)
+    starts = ((stretch, stretch.rfind(ANSWER_START)) for stretch in stretches)
+    return [stretch[start:] + STOP for stretch, start in starts if start >= 0]
+
+
+def decode_answer(frame: bytes, registers: Sequence[int]) -> list[Block]:
+    """The blocks of the answer to `encode_request(registers)`, in the order they came.
+
+    The meter leaves out what it lacks (5512-447, section 6.2.4). Raises Damaged, or OtherAnswer where the
+    frame is sound and answers something else.
+    """
+    if frame[:1] != ANSWER_START or frame[-1:] != STOP:
+        raise Damaged("it has no start or no stop byte")
+    plain = unstuff(frame[1:-1])
+    body, sent = plain[:-2], plain[-2:]
+    if len(body) < 2 or sent != crc(body):
+        raise Damaged(f"its CRC is {sent.hex()}, its bytes give {crc(body).hex()}")
+    if body[0] != METER or body[1] != GET_REGISTER:
+        raise OtherAnswer(f"address {body[0]:02x}, CID {body[1]:02x}")
+    blocks: list[Block] = []
+    data = body[2:]
+    while data:
+        size = BLOCK_HEAD + data[3] if len(data) > BLOCK_HEAD else 0
+        if not BLOCK_HEAD < size <= len(data):
+            raise Damaged("the lengths in it do not add up")
+        blocks.append((int.from_bytes(data[:2], "big"), data[2], data[4], data[BLOCK_HEAD:size]))
+        data = data[size:]
+    ids = [block[0] for block in blocks]
+    if not set(ids) <= set(registers):
+        raise OtherAnswer(f"register {', '.join(map(str, ids))}")
+    if len(set(ids)) < len(ids):
+        raise Damaged("a register is in it twice")
+    return blocks
+
+
+# ---------------------------------------------------------------- readings
+
+# Unit ids of values that are not plain numbers. Of some the layout is not known.
+TIME_OF_DAY, DATE, MONTH_DAY, CLOCK_382, ASCII, DATE_AND_TIME = 47, 48, 50, 53, 54, 79
+UNKNOWN_LAYOUTS = (49, 59, 63, 64, 72)
+
+
+class Reading(namedtuple("Reading", "register value unit")):
+    """One register as read: its id, its value and the name of the value's unit ('' for none).
+
+    The value is a Decimal with exactly the meter's digits, or a str: a date, a time or both in ISO form,
+    a text, or the raw bytes as 0x... where their layout is not known.
+    """
+
+    __slots__ = ()
+    register: int
+    value: Decimal | str
+    unit: str
+
+    @property
+    def digits(self) -> str:
+        """The value as text, a number without an exponent."""
+        return self.value if isinstance(self.value, str) else f"{self.value:f}"
+
+    def __str__(self) -> str:
+        return f"{self.digits} {self.unit}".rstrip()
+
+
+def decode_block(block: Block) -> Reading:
+    """The reading in one block of an answer (5512-447, sections 4.1 and 4.2)."""
+    register, unit, sign_exponent, raw = block
+    name = UNITS.get(unit, f"unit {unit}")
+    number = decode_number(sign_exponent, raw)
+    if unit in (TIME_OF_DAY, DATE, MONTH_DAY):
+        digits = f"{number:f}"  # 0 for a date and other nonsense is shown as it is
+        return Reading(register, (len(digits) <= 6 and _iso(unit, _pairs(digits))) or digits, "")
+    if unit in (CLOCK_382, ASCII, DATE_AND_TIME):
+        text = _text(raw) if unit == ASCII else _iso(unit, tuple(raw))
+        if text:
+            return Reading(register, text, "")
+    elif unit not in UNKNOWN_LAYOUTS:
+        return Reading(register, number, name)
+    return Reading(register, "0x" + raw.hex(), name)
+
+
+def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
+    """(-1)^SI x integer x 10^((-1)^SE x exponent), exactly (5512-447, section 4.2).
+
+    sign_exponent: | SI | SE | exponent (6 bits) |; raw: the integer, big-endian, unsigned.
+    """
+    integer = int.from_bytes(raw, "big")
+    sign = "-" if sign_exponent & 0x80 and integer else ""
+    return Decimal(f"{sign}{integer}E{'-' if sign_exponent & 0x40 else '+'}{sign_exponent & 0x3F}")
+
+
+def _pairs(digits: str) -> tuple[int, ...]:
+    """The numbers that 6 digits spell two by two; leading zeros may be missing."""
+    return tuple(int(digits.zfill(6)[at : at + 2]) for at in (0, 2, 4)) if digits.isdigit() else ()
+
+
+def _iso(unit: int, fields: tuple[int, ...]) -> str:
+    """A time (hh mm ss), date (YY MM DD), month and day (0 MM DD) or clock in ISO form; '' for nonsense."""
+    from datetime import date, datetime, time
+
+    try:
+        if unit == TIME_OF_DAY:
+            hour, minute, second = fields
+            return time(hour, minute, second).isoformat()
+        if unit == DATE:
+            year, month, day = fields
+            return date(2000 + year, month, day).isoformat()
+        if unit == MONTH_DAY:
+            none, month, day = fields
+            return "" if none else date(2000, month, day).isoformat()[5:]
+        if unit == CLOCK_382:
+            _flags, _weekday, second, minute, hour, day, month, year = fields
+        else:
+            _summer_time, year, month, day, hour, minute, second = fields
+        return datetime(2000 + year, month, day, hour, minute, second).isoformat() if year < 100 else ""
+    except (TypeError, ValueError):
+        return ""
+
+
+def _text(raw: bytes) -> str:
+    text = raw.decode("latin-1").strip("\0 ")
+    return text if text.isascii() and text.isprintable() else ""
+
+
+def svalue_of(value: Decimal, multiply: Decimal | None = None, decimals: int | None = None) -> str:
+    """The value as Domoticz gets it: plain digits, never an exponent.
+
+    Multiplied exactly, then without trailing zeros; rounded half-even to `decimals` places.
+    """
+    exact = Context(prec=1000)  # more digits than a value of 255 bytes times a factor can have
+    if multiply is not None:
+        value = exact.multiply(value, multiply)
+    if decimals is not None and -int(value.as_tuple().exponent) > decimals:
+        value = value.quantize(Decimal((0, (1,), -decimals)), ROUND_HALF_EVEN, exact)
+    digits = f"{value if value else abs(value):f}"  # never -0
+    return digits.rstrip("0").rstrip(".") if multiply is not None and "." in digits else digits
+
+
+# ---------------------------------------------------------------- the line to the meter
+
+SLICE = 0.05  # s, how long one look at the port takes at most while nothing comes
+BITS = 11  # of a character on the line: start, 8 data (or 7 and parity), 2 stop
+MAX_HEARD = 8192  # bytes kept of a try; an answer has some hundred
+MAX_OPENING = 15  # s for a network port: finding the host, connecting, agreeing on settings
+
+
+class Watch:
+    """What happens on the line, for those who want to see it. This one looks away."""
+
+    def trace(self, text: str) -> None:
+        """A frame as hex, sent (->) or heard (<-), and what else is worth telling."""
+
+    def asked(self) -> None:
+        """A request is out; now the meter takes its time."""
+
+    def failed(self, what: TryFailed | PortBusy, left: float) -> None:
+        """A try failed or the port is busy; this goes on for `left` s at most."""
+
+    def waiting(self, left: float) -> None:
+        """Called many times a second while waiting."""
+
+
+class Meter:
+    """A meter at a port. To be used in a `with` statement; the port is opened when it is first needed.
+
+    port: a device or a pySerial URL; wait: s to keep trying while the port is busy or the meter does not
+    answer, 0 for one try; timeout: s of silence that make a try unanswered. A subclass knows a protocol.
+    """
+
+    baudrate = 0
+    wait = 0.0  # s
+    timeout = 0.0  # s
+    pause = 0.0  # s of quiet between an answer and the next request
+    rest = 0.0  # s of quiet between a failed try's last byte, sent or heard, and the next request
+    hint = ""  # for the user of a silent meter
+
+    def __init__(
+        self,
+        port: str,
+        baudrate: int | None = None,
+        wait: float | None = None,
+        timeout: float | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.baudrate = baudrate or self.baudrate
+        self.wait = self.wait if wait is None else wait
+        self.timeout = self.timeout if timeout is None else timeout
+        self.pause = max(self.pause, BITS / self.baudrate)
+        self._name = port
+        self._port: Any = None
+        self._watch = watch or Watch()
+        self._patience = Timeout(0)
+        self._must_rest = 0.0  # s of quiet before the next request
+        self._last = 0.0  # when the last byte was sent or heard, by the monotonic clock
+        self._byte_time = 0.0  # s
+        self._heard = b""  # since the last request
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def read(self, register: int) -> Reading:
+        """One register. Raises PortError, NoSuchRegister, or of all tries the failure that tells most."""
+        (group,) = self._groups([register])
+        readings = self._ask(group, self.wait)
+        if register not in readings:
+            raise NoSuchRegister(f"the meter has no register {register}; all in its place shows what it has")
+        return readings[register]
+
+    def read_all(self, registers: Sequence[int]) -> Iterator[Reading]:
+        """Those of the registers that the meter has, each as soon as it is known.
+
+        A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
+        reading, what kept others from being read.
+        """
+        groups = self._groups(registers)
+        unread: list[int] = []
+        for number, group in enumerate(groups):
+            try:
+                yield from self._ask(group, self.wait).values()
+                continue
+            except TryFailed as failure:
+                cause = failure
+            lost = []
+            for register in group:
+                try:
+                    yield from self._ask([register], 0).values()
+                except TryFailed:
+                    lost.append(register)
+            unread += lost
+            if lost == list(group):  # nobody there any more
+                unread += [register for later in groups[number + 1 :] for register in later]
+                break
+        if unread:
+            names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
+            raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
+
+    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
+        """The registers, split into what one try can ask for."""
+        raise NotImplementedError
+
+    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+        """Ask once for a group; readings by id of those that the meter has. Raises TryFailed."""
+        raise NotImplementedError
+
+    def _ask(self, group: Sequence[int], wait: float) -> dict[int, Reading]:
+        self._patience = Timeout(wait)
+        failures: list[TryFailed] = []
+        while True:
+            try:
+                return self._try(group)
+            except TryFailed as failure:
+                failures.append(failure)
+                self._must_rest = self.rest
+                left = self._patience.time_left()
+                self._watch.failed(failure, left)
+                if left <= max(0, self._rest_left()):
+                    break
+        worst = max(failures, key=lambda failure: failure.weight)
+        alike = sum(type(failure) is type(worst) for failure in failures)
+        tries = f"{alike} of {len(failures)} tries" if len(failures) > 1 else "1 try"
+        text = f"{worst.seen} ({tries}{f', the last: {worst}' if str(worst) else ''}): {worst.advice}"
+        raise type(worst)(f"{text}; {self.hint}" if isinstance(worst, NoAnswer) else text)
+
+    def _send(self, request: bytes) -> None:
+        """Send a request as soon as the meter may be asked."""
+        self._open()
+        self._switch(self.baudrate)
+        limit = Timeout(max(self._patience.time_left(), self._must_rest))
+        while self._rest_left() > 0:
+            if limit.expired():
+                raise Damaged("bytes come without end")
+            if self._rest_left() < SLICE:
+                time.sleep(self._rest_left())
+            else:
+                self._read()  # whatever is late belongs to no request
+        self._must_rest = self.pause
+        self._write(request)
+
+    def _write(self, data: bytes) -> None:
+        """Send now, in one write: the meter drops a request with a gap in it."""
+        self._heard = b""
+        self._watch.trace(f"-> {data.hex(' ')}")
+        self._do(lambda port: port.write(data))
+        self._last = time.monotonic() + len(data) * self._byte_time
+        self._watch.asked()
+
+    def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
+        """What `find` finds in all that was heard since the last request, as soon as it does.
+
+        None after `silence` s without a byte; or, against bytes without end, when an answer of `longest`
+        bytes that began in time must be over.
+        """
+        sending = max(0.0, self._last - time.monotonic())
+        limit = Timeout(sending + silence + longest * self._byte_time)
+        fresh, found = b"", None
+        while found is None and self._quiet() < silence and not limit.expired():
+            data = self._read()
+            if data:
+                fresh += data
+                self._heard = (self._heard + data)[-MAX_HEARD:]
+                found = find(self._heard)
+        for part in re.findall(b"[^\r]*\r|[^\r]+", fresh[-MAX_HEARD:]):
+            self._watch.trace(f"<- {part.hex(' ')}")
+        return found
+
+    def _failure(self, request: bytes) -> TryFailed:
+        """What it means that there was no answer in what was heard."""
+        if self._heard.replace(request, b"", 1).strip(b"\0"):
+            return Damaged(f"{len(self._heard)} bytes without an answer in them")
+        return EchoOnly() if request in self._heard else NoAnswer()
+
+    def _quiet(self) -> float:
+        return time.monotonic() - self._last
+
+    def _rest_left(self) -> float:
+        return self._must_rest - self._quiet()
+
+    def _open(self) -> None:
+        busy = False
+        while self._port is None:
+            try:
+                self._port = open_port(self._name, self.baudrate)
+            except PortBusy as error:
+                left = self._patience.time_left()
+                if left <= 0:
+                    raise
+                if not busy:
+                    self._watch.failed(error, left)
+                busy = True
+                self._watch.waiting(left)
+                time.sleep(min(SLICE, left))
+        if busy:  # whoever had the port may have used it this very moment
+            self._last, self._must_rest = time.monotonic(), self.pause
+
+    def _close(self) -> None:
+        port, self._port = self._port, None
+        try:
+            port.close()
+        except Exception:
+            pass
+
+    def _switch(self, baudrate: int) -> None:
+        self._byte_time = BITS / baudrate
+        if self._do(lambda port: port.baudrate) != baudrate:
+            self._do(lambda port: setattr(port, "baudrate", baudrate))
+
+    def _read(self) -> bytes:
+        self._watch.waiting(self._patience.time_left())
+        data: bytes = self._do(lambda port: port.read(port.in_waiting or 1))
+        if data:
+            self._last = max(self._last, time.monotonic())
+        return data
+
+    def _do(self, action: Callable[[Any], Any]) -> Any:
+        try:
+            return action(self._port)
+        except Exception as error:  # pySerial lets through OSError, termios.error, TypeError, ...
+            self._close()
+            if "://" in self._name:
+                raise LineDropped(str(error)) from error
+            raise PortError(f"{self._name} vanished: was the IR head unplugged? ({error})") from error
+
+
+def open_port(name: str, baudrate: int) -> Any:
+    """Open a port or pySerial URL, 8N2 and for this program alone. Raises PortBusy or PortError."""
+    try:
+        port = serial_for_url(
+            name, baudrate=baudrate, stopbits=2, timeout=SLICE, exclusive=True, do_not_open=True
+        )
+        if "://" in name:
+            within(MAX_OPENING, port.open)
+        else:
+            port.write_timeout = 5.0
+            port.open()
+        return port
+    except Exception as error:  # as in Meter._do, and ValueError for a wrong URL
+        raise _opening_error(name, error) from error
+
+
+def _opening_error(name: str, error: Exception) -> PortError:
+    from errno import EACCES, EAGAIN, EBUSY, EISDIR, ENODEV, ENOENT, ENXIO, EPERM
+
+    number = getattr(error, "errno", None)
+    text = str(error)  # on Windows pySerial gives no number, but Python's name for the error
+    if "://" in name:
+        return PortError(f"the network port {name} can't be opened: {text}")
+    if number in (EAGAIN, EBUSY) or (os.name == "nt" and "PermissionError" in text):
+        return PortBusy(f"{name} stayed busy: another program is using it")
+    if number in (EACCES, EPERM):
+        return PortError(f"no permission to use {name}: sudo usermod -aG dialout $USER, then log in again")
+    missing = number in (ENOENT, ENXIO, ENODEV) or "FileNotFoundError" in text
+    if not missing and number not in (None, EISDIR):
+        return PortError(f"{name} can't be opened: {text}")
+    from glob import glob
+
+    from serial.tools.list_ports import comports
+
+    names = sorted(glob("/dev/serial/by-id/*")) + sorted(port.device for port in comports())
+    there_is = f"there is {', '.join(names[:8])}" if names else "there is none; is the IR head plugged in?"
+    return PortError(f"{name} {'does not exist' if missing else 'is not a serial port'}: {there_is}")
+
+
+def within(seconds: float, action: Callable[[], T]) -> T:
+    """The result of the action, or TimeoutError, whatever it hangs in: it is left behind in its thread."""
+    from threading import Thread
+
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    for error in errors:
+        raise error
+    if not results:
+        raise TimeoutError(f"nothing happened for {seconds} s")
+    return results[0]
+
+
+class KmpMeter(Meter):
+    """A meter that speaks the Kamstrup Meter Protocol (5512-447).
+
+    request, 9-23 bytes | < 1.6 s | answer, 6-78 bytes | a byte's time | next request
+    After silence or damage the meter discards requests for 1.6 s.
+    """
+
+    baudrate = 1200
+    wait, timeout, rest = 10.0, 2.0, 1.6
+    hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
+
+    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
+        return [registers[at : at + MAX_REGISTERS] for at in range(0, len(registers), MAX_REGISTERS)]
+
+    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+        request = encode_request(registers)
+        failures: list[TryFailed] = []
+
+        def find(heard: bytes) -> list[Block] | None:
+            failures.clear()
+            for frame in find_frames(heard):
+                try:
+                    return decode_answer(frame, registers)
+                except TryFailed as failure:  # noise, or an answer that was late: the right one may follow
+                    failures.append(failure)
+            return None
+
+        self._send(request)
+        blocks = self._listen(find, self.timeout, 2 * (6 + 24 * len(registers)))  # all of it stuffed
+        if blocks is None:
+            raise failures[-1] if failures else self._failure(request)
+        return {block[0]: decode_block(block) for block in blocks}
+
+
+# Registers of the older protocol: the group of the read-out that has them, or their field in /#1.
+READOUT = {60: "6.8", 68: "6.26", 1004: "6.31", 1010: "0.0"}
+FIELDS = {86: 3, 87: 4, 89: 5, 80: 6, 74: 7, 128: 8, 99: 9}
+READOUT_UNITS = ("", "kWh", "MWh", "GJ", "Gcal", "m3", "h")
+FIXED_SCALES = {86: ("C", 2), 87: ("C", 2), 89: ("K", 2), 99: ("", 0)}  # unit, decimals
+SCALES = {  # of flow, power and highest power, by the CCC of the meter's configuration
+    "107 116 119 120 136 137 151 178 179 184 197 198 199": {74: ("l/h", 0), 80: ("kW", 1), 128: ("kW", 1)},
+    "158": {74: ("m3/h", 2), 80: ("kW", 0), 128: ("kW", 0)},
+    "147 170 180 181": {74: ("m3/h", 2), 80: ("MW", 3), 128: ("MW", 3)},
+}
+
+
+class Mc66Meter(Meter):
+    """A MULTICAL 401, 66, III or 41, with its ASCII protocol (5512-091, 5511-634, 5810-133, 5512-313).
+
+    Energy, volume, hours and customer number come with unit, decimals and a checksum, at 300 baud:
+        /?!  ->  identification  ->  ACK 000  ->  STX groups ETX BCC
+    the others as bare digits, asked for at 300 baud and answered at 1200:
+        /#1  ->  ten fields, decimals by the configuration in the fields of  /#2
+    """
+
+    baudrate = 300
+    wait, timeout, pause, rest = 30.0, 3.0, 5.0, 5.0
+    hint = "a MULTICAL 21, 302, 402, 403, 601, 602, 603 or 801 is read without --protocol mc66"
+    answer_baudrate = 1200  # of data strings
+    leaving = 0.09  # s that an adapter may take to send on what was written
+    unasked = 0.25  # s within which a meter that does not wait for the ACK has gone on
+    configuration = ""  # ABCCC of /#2, once it is known
+
+    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
+        for register in registers:
+            if register not in READOUT and register not in FIELDS:
+                has = " ".join(map(str, sorted([*READOUT, *FIELDS])))
+                raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
+        parts = [[register for register in registers if register in part] for part in (READOUT, FIELDS)]
+        return [part for part in parts if part]
+
+    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+        if registers[0] in READOUT:
+            groups = self._read_out()
+            return {i: Reading(i, *groups[READOUT[i]]) for i in registers if READOUT[i] in groups}
+        if not self.configuration and not set(registers) <= set(FIXED_SCALES):
+            self.configuration = self._data_string(b"/#2", 85)[7]
+        fields = self._data_string(b"/#1", 81)
+        if int(fields[3]) - int(fields[4]) != int(fields[5]):
+            raise Damaged("T1 - T2 does not match")
+        return {register: self._scaled(register, fields[FIELDS[register]]) for register in registers}
+
+    def _read_out(self) -> dict[str, tuple[Decimal, str]]:
+        request = set_parity(b"/?!\r\n")
+        self._send(request)
+        known = self._listen(find_identification, self.timeout, 200)
+        if known is None:
+            raise self._failure(request)
+        length = len(self._heard)
+        self._listen(lambda heard: len(heard) > length or None, self.unasked, 0)
+        if len(self._heard) == length and known == "identified":
+            self._write(set_parity(b"\x06000\r\n"))
+        block = find_read_out(self._heard) or self._listen(find_read_out, self.timeout, 200)
+        if block is None:
+            raise Damaged("the read-out did not come to its end")
+        return decode_read_out(block)
+
+    def _data_string(self, request: bytes, length: int) -> list[str]:
+        if self._name.startswith("socket://"):
+            raise PortError(
+                "a socket:// port can't change its speed, which this register needs: use rfc2217://"
+            )
+        request = set_parity(request)
+        self._send(request)
+        self._listen(lambda heard: None, self.leaving, 0)
+        echo, self._heard = self._heard, b""
+        self._switch(self.answer_baudrate)
+        string = self._listen(lambda heard: find_fields(heard, length), self.timeout, 2 * length)
+        if string is None:
+            self._heard = echo + self._heard
+            raise self._failure(request)
+        return decode_fields(string, length)
+
+    def _scaled(self, register: int, digits: str) -> Reading:
+        ccc = self.configuration[-3:]
+        scales = next((scales for codes, scales in SCALES.items() if ccc and ccc in codes.split()), {})
+        scale = FIXED_SCALES.get(register) or scales.get(register)
+        if scale is None:
+            raise MeterError(
+                f"the meter says {digits} for register {register}, but where the decimal point belongs is "
+                f"not known for its configuration CCC = {ccc} (ABCCC = {self.configuration})"
+            )
+        return Reading(register, Decimal(f"{int(digits)}E-{scale[1]}"), scale[0])
+
+
+def set_parity(text: bytes) -> bytes:
+    """7-bit characters with even parity in bit 7: 7E2 on a line that is 8N2."""
+    return bytes(byte | (bin(byte).count("1") & 1) << 7 for byte in text)
+
+
+def check_parity(data: bytes) -> str:
+    """The 7-bit characters of the data; in place of those with wrong parity '\\xff'."""
+    return "".join("\xff" if bin(byte).count("1") & 1 else chr(byte & 0x7F) for byte in data)
+
+
+def find_identification(heard: bytes) -> str | None:
+    """Whether the meter has identified itself, or (its name being damaged) has even said it all."""
+    if find_read_out(heard):
+        return "all"
+    return "identified" if re.search("/KAM[^\r\n]*\r\n", check_parity(heard)) else None
+
+
+def find_read_out(heard: bytes) -> bytes | None:
+    """STX groups ETX BCC, once it is complete."""
+    text = check_parity(heard)
+    end = text.find("\x03", text.find("\x02") + 1)
+    start = text.rfind("\x02", 0, max(end, 0))
+    return heard[start : end + 2] if start >= 0 and end + 1 < len(heard) else None
+
+
+def decode_read_out(block: bytes) -> dict[str, tuple[Decimal, str]]:
+    """Value and unit by the name of the group, of `STX 6.8(0456.631*GJ)6.26(3447.381*m3)! ETX BCC`.
+
+    BCC is the sum of the characters after STX up to ETX, modulo 128; its own parity does not count, having
+    been seen wrong on a MULTICAL III. Raises Damaged.
+    """
+    text = check_parity(block[1:-1])
+    if "\xff" in text or sum(map(ord, text)) % 128 != block[-1] & 0x7F:
+        raise Damaged("parity or checksum of the read-out is wrong")
+    group = r"([0-9.*]+)\(([^()*]*)(?:\*([^()*]*))?\)(?:\r\n)?"
+    groups = re.findall(group, text)
+    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text) or len({g[0] for g in groups}) < len(groups):
+        raise Damaged("the read-out is not made of groups")
+    known = [found for found in groups if found[0] in READOUT.values()]
+    for _, digits, unit in known:
+        if not re.fullmatch("[0-9]+([.,][0-9]+)?", digits) or unit not in READOUT_UNITS:
+            raise Damaged(f"the read-out says {digits} {unit}")
+    return {name: (Decimal(digits.replace(",", ".")), unit) for name, digits, unit in known}
+
+
+def find_fields(heard: bytes, length: int) -> bytes | None:
+    """All up to the CR of a data string, once there are `length` characters; its parity does not count."""
+    ends = (end for end in range(length, len(heard) + 1) if heard[end - 1] & 0x7F == 0x0D)
+    return next((heard[:end] for end in ends), None)
+
+
+def decode_fields(heard: bytes, length: int) -> list[str]:
+    """The ten fields of the data string of `length` characters that ends what was heard (5511-634, 4.1).
+
+    It has no checksum: its form, the parity of every character and that nothing but noise stands before
+    it are all there is to check. Raises Damaged.
+    """
+    text = check_parity(heard[:-1])
+    before, text = text[: 1 - length], text[1 - length :]
+    if re.search(r"[ -~]\Z", before):
+        raise Damaged("the data string is too long")
+    if not re.fullmatch(f"[0-9]{{{length - 74}}} (?:[-0-9][0-9]{{6}} ){{9}}", text):
+        raise Damaged("the data string is not made of ten numbers")
+    return text.split()
+
+
+PROTOCOLS: dict[str, type[Meter]] = {"kmp": KmpMeter, "mc66": Mc66Meter}
+
+
+def read_register(port: str, register: int, protocol: str = "kmp", **options: Any) -> Reading:
+    """Read one register; options as of Meter. The port is closed when this returns. Raises as Meter.read."""
+    with PROTOCOLS[protocol](port, **options) as meter:
+        return meter.read(register)
+
+
+# ---------------------------------------------------------------- Domoticz
+
+CONNECT_TIMEOUT, READ_TIMEOUT, ALL_TIMEOUT = 5, 10, 30  # s
+MAX_ANSWER = 65536  # bytes; a device has some 2,000
+TROUBLE = {  # what an HTTP status means
+    401: "wants a login, or a right one: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over plain http it may "
+    "not be allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
+    "trusted networks there, and give no password",
+    403: "refuses: this user may only view, or may not touch this sensor",
+    400: "does not know the address: does its --url need a path at the end, such as /domoticz?",
+    404: "does not know the address: is there a path too many or too few at the end of --url?",
+}
+
+
+class Domoticz:
+    """A Domoticz server with its JSON API. All calls raise DomoticzError.
+
+    url: http(s)://host:port, with a path where Domoticz has one; verify: check its https certificate.
+    """
+
+    def __init__(
+        self, url: str, user: str = "", password: str = "", verify: bool = True, watch: Watch | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._login = [text.encode("utf-8", "surrogateescape") for text in (user, password)]
+        self._verify = verify
+        self._watch = watch or Watch()
+
+    def push(self, idx: int, svalue: str) -> None:
+        """Give the sensor with this idx a value of plain digits."""
+        if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # Domoticz would take anything
+            raise ValueError(f"idx {idx}, svalue {svalue!r}")
+        answer = self._ask({"type": "command", "param": "udevice", "idx": idx, "nvalue": 0, "svalue": svalue})
+        if answer.get("status") != "OK":
+            raise self._no_such(idx)
+        self._watch.trace(f"Domoticz took svalue {svalue} for idx {idx}")
+
+    def device(self, idx: int) -> dict[str, Any]:
+        """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
+        answer = self._ask({"type": "command", "param": "getdevices", "rid": idx})
+        if answer.get("status") != "OK":  # up to 2022.2 it is called otherwise
+            answer = self._ask({"type": "devices", "rid": idx})
+        result = answer.get("result")
+        if not isinstance(result, list) or not result or not isinstance(result[0], dict):
+            raise self._no_such(idx)
+        return result[0]
+
+    def _no_such(self, idx: int) -> DomoticzError:
+        return DomoticzError(
+            f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there"
+        )
+
+    def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
+        try:
+            import requests
+        except ImportError as error:
+            raise DomoticzError("requests is missing: sudo apt install python3-requests") from error
+        import json
+        from urllib.parse import urlencode
+
+        self._watch.trace(f"-> GET {self.url}/json.htm?{urlencode(params)}")
+        try:
+            status, body = within(ALL_TIMEOUT, lambda: self._get(params))
+        except Exception as error:  # requests lets through some of urllib3, http.client and ssl
+            raise DomoticzError(_unreachable(self.url, error)) from error
+        self._watch.trace(f"<- {status} {self._scrub(body)}")
+        if status != requests.codes.ok:
+            other = "redirects elsewhere: give its own address as --url" if status // 100 == 3 else ""
+            trouble = TROUBLE.get(status) or other or "is in trouble, or a proxy before it"
+            raise DomoticzError(f"Domoticz at {self.url} {trouble} (HTTP {status})")
+        try:
+            answer = json.loads(body)
+        except (RecursionError, ValueError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise DomoticzError(f"what answers at {self.url} is not Domoticz: it does not send JSON")
+        return answer
+
+    def _get(self, params: dict[str, str | int]) -> tuple[int, bytes]:
+        from itertools import islice
+
+        from requests import Session
+        from requests.adapters import HTTPAdapter
+        from urllib3.util.retry import Retry
+
+        # Only what can't have arrived is sent again: a sensor may add up what it gets.
+        retry = Retry(total=None, connect=3, read=False, redirect=0, status=0, other=0, backoff_factor=0.5)
+        # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. A function in its
+        # place keeps requests from looking into ~/.netrc.
+        auth: Any = tuple(self._login) if any(self._login) else lambda request: request
+        with Session() as session:
+            session.mount(self.url, HTTPAdapter(max_retries=retry))
+            response = session.get(
+                f"{self.url}/json.htm",
+                params=params,
+                auth=auth,
+                verify=self._verify,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+            )
+            return response.status_code, b"".join(islice(response.iter_content(1), MAX_ANSWER))
+
+    def _scrub(self, body: bytes) -> str:
+        """What to show of an answer: no user and password, should a server repeat them."""
+        from base64 import b64encode
+
+        for secret in (b64encode(b":".join(self._login)), *reversed(self._login)):
+            body = body.replace(secret, b"***") if secret else body
+        return body[:500].decode("utf-8", "replace")
+
+
+def _unreachable(url: str, error: BaseException) -> str:
+    """Why there was no answer, and what to do."""
+    from http.client import HTTPException
+    from socket import gaierror, timeout
+    from ssl import SSLCertVerificationError, SSLError
+
+    reasons: tuple[tuple[type[BaseException], str], ...] = (
+        (
+            SSLCertVerificationError,
+            f"the certificate of {url} can't be verified: name the file of your own CA in REQUESTS_CA_BUNDLE, "
+            "or give --insecure if you trust the network",
+        ),
+        (SSLError, f"no https at {url}: is this the https port, or should the --url begin with http:?"),
+        (gaierror, f"the host in {url} is not known: is it spelled right?"),
+        (ConnectionRefusedError, f"nothing listens at {url}: is Domoticz running, is the port right?"),
+        (timeout, f"Domoticz at {url} did not answer in time"),
+        (TimeoutError, f"Domoticz at {url} did not answer in time"),
+        (HTTPException, f"no http at {url}: should the --url begin with https:?"),
+        (ConnectionError, f"{url} broke off: should the --url begin with https:?"),
+    )
+    causes = [error]
+    while causes[-1].__context__ is not None:
+        causes.append(causes[-1].__context__)
+    for kind, reason in reasons:
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return f"{url} can't be reached: {causes[-1]}"
+
+
+KWH = {  # energy units in kWh
+    "Wh": Decimal("0.001"),
+    "kWh": Decimal(1),
+    "MWh": Decimal(1000),
+    "GJ": 1000 / Decimal("3.6"),
+    "Gcal": Decimal(1163),
+}
+COUNTER_TYPES = {0: ("Energy", "kWh"), 1: ("Gas", "m3"), 2: ("Water", "m3"), 4: ("Energy", "kWh")}
+
+
+def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
+    """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
+    kind = str(device.get("SubType"))
+    advice = _sensor_for(reading.unit)
+    if device.get("Type") == "RFXMeter":
+        yield from _counter_misfits(reading, svalue, device)
+    elif kind == "Counter Incremental":
+        yield f"it adds every value to those before: {advice}"
+    elif kind == "kWh":
+        yield f"it wants watt;watthour, one number is shown wrong and never logged: {advice}"
+    elif kind == "Custom Sensor":
+        if len(svalue.lstrip("-0.").replace(".", "")) > 6:
+            yield f"it keeps 6 digits of {svalue}: {advice}"
+    elif device.get("Type") != "Temp":
+        yield f"it is no sensor for a meter reading: {advice}"
+    elif reading.unit != "C":
+        yield f"it shows degrees, the meter says {reading}: {advice}"
+
+
+def _counter_misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
+    advice = _sensor_for(reading.unit)
+    if "." in svalue:
+        yield f"a Counter wants integers and cuts the decimals off in its log: {advice}"
+    name, unit = COUNTER_TYPES.get(device.get("SwitchTypeVal", 3), ("Counter", ""))
+    unit = unit or str(device.get("ValueUnits") or reading.unit)
+    try:
+        shown = Decimal(svalue) / Decimal(str(device.get("Divider")))
+        meant = Decimal(reading.digits) * (1 if unit == reading.unit else KWH[reading.unit] / KWH[unit])
+        fits = abs(shown - meant) <= abs(meant) / 1000
+    except KeyError:  # not two units of energy
+        fits = False
+    except ArithmeticError:  # Domoticz does not tell its divider
+        return
+    if not fits:
+        yield f"of type {name}, it would show {shown:.6g} {unit} for {reading}: {advice}"
+    present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
+    if present and shown < Decimal(present.group()):
+        yield f"it has {device['Counter']} already, which is more: its next use would be negative"
+
+
+def _sensor_for(unit: str) -> str:
+    types = {"m3": "Water", "kWh": "Energy", "Wh": "Energy"}
+    if unit in types or unit in KWH:
+        settings = f"Type {types[unit]}" if unit in types else f"Type Counter, unit {unit}"
+        factor = 1 if unit == "Wh" else 1000
+        return f"use a Counter, set {settings}, Divider 1000 in its Edit dialog, and --multiply {factor}"
+    return f"use a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
+
+
+# ---------------------------------------------------------------- command line
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+EPILOG = """
+Domoticz's user and password come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
+
+exit codes: 0 done; 2 usage; 3 the port can't be opened, stays busy or vanished; 4 the meter did not answer;
+5 what came back was damaged, or no answer to the question; 6 the meter has no such register; 7 Domoticz was
+not reached or refused; 130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line, as the rest of the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (--help tells more)")
+
+
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser(
+        prog="kamstrup_read.py",
+        usage="%(prog)s [options] PORT REGISTER [IDX]",
+        description="Read one register of a Kamstrup meter; print it, or push it to Domoticz.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("port", metavar="PORT", nargs="?", help="serial port of the IR head, or a pySerial URL")
+    add("register", metavar="REGISTER", nargs="?", help="60, 0x3c or a symbol such as E1; or all")
+    add("idx", metavar="IDX", nargs="?", type=number(1, 10**9, int), help="Domoticz idx; none: print only")
+    add("--list-registers", action="store_true", help="print the known registers and stop")
+    add("--json", action="store_true", help="print as JSON")
+    add("-v", "--verbose", action="store_true", help="tell on stderr what happens, every frame as hex")
+    add("--version", action="version", version=f"kamstrup_read {__version__}")
+    add = parser.add_argument_group("the meter").add_argument
+    add("--protocol", choices=[*PROTOCOLS], help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
+    add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
+    wait = "how long to keep trying, for the port to be free and the meter to answer; 0: one try (default 10, mc66 30)"
+    add("--wait", metavar="SECONDS", type=number(0, 86400), help=wait)
+    timeout = "how much silence makes a try unanswered (default 2, mc66 3)"
+    add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=timeout)
+    add = parser.add_argument_group("Domoticz, with IDX").add_argument
+    add("--multiply", metavar="FACTOR", type=number(-1e12, 1e12, Decimal), help="(default 1)")
+    add(
+        "--decimals",
+        metavar="N",
+        type=number(0, 20, int),
+        help="round to N decimals (default: none are lost)",
+    )
+    add("--url", help=f"of Domoticz, or DOMOTICZ_URL (default {DEFAULT_URL})")
+    add("--insecure", action="store_true", help="don't verify its https certificate")
+    add("--dry-run", action="store_true", help="show what would be pushed, and to what; change nothing")
+    return parser
+
+
+def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
+    """Reads a number of this kind and range, in plain ASCII."""
+    form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
+
+    def read(text: str) -> Any:
+        if re.fullmatch(form, text) and low <= Decimal(text) <= high:
+            return kind(text)
+        whole = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {whole} from {low:g} to {high:g}")
+
+    return read
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, checked; an option that would do nothing is an error too."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:  # not repeated in full: somebody may have tried --password
+        parser.error(f"{unknown[0].split('=')[0]} is not understood")
+    given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    pushing = {"multiply", "decimals", "url", "insecure", "dry_run"}
+    if args.list_registers:
+        where, idle = "with --list-registers", given - {"list_registers", "json"}
+    elif args.port is None or args.register is None:
+        parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
+    elif args.idx is None:
+        where, idle = "without IDX", given & pushing
+    else:
+        where, idle = "with IDX: a push prints nothing", given & {"json"}
+    if args.protocol == "mc66" and args.baudrate is not None:
+        where, idle = "with mc66, which has its own speeds", {"baudrate"}
+    for name in sorted(idle):
+        option = name.upper() if name in ("port", "register", "idx") else "--" + name.replace("_", "-")
+        parser.error(f"{option} does nothing {where}")
+    if args.multiply == 0:
+        parser.error("--multiply 0 leaves nothing of the reading")
+    if args.list_registers:
+        return args
+    if args.register.lower() != "all":
+        args.register = register_id(args.register)
+    elif args.idx is not None or args.protocol == "mc66":
+        parser.error("all is for a look at a KMP meter, without IDX and mc66")
+    return args
+
+
+def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
+    """The Domoticz that options and environment tell of. A wrong URL is not repeated, it may be secret."""
+    from urllib.parse import urlsplit
+
+    url = args.url or os.environ.get("DOMOTICZ_URL") or DEFAULT_URL
+    user, password = (os.environ.get(name, "") for name in ("DOMOTICZ_USER", "DOMOTICZ_PASSWORD"))
+    if "@" in url:
+        raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
+    try:
+        well_formed = re.fullmatch(r"https?://[!-~]+", url) and not re.search(r"[?#\\%]", url)
+        good = well_formed and urlsplit(url).hostname and urlsplit(url).port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(f"--url or DOMOTICZ_URL must look like {DEFAULT_URL} or https://host/path")
+    if args.insecure and not url.startswith("https"):
+        raise UsageError("--insecure does nothing without https")
+    if bool(user) != bool(password) or ":" in user:
+        raise UsageError("DOMOTICZ_USER (without a colon) and DOMOTICZ_PASSWORD go together")
+    return Domoticz(url, user, password, not args.insecure, watch)
+
+
+class Screen(Watch):
+    """Tells on stderr what happens: everything if verbose; else, on a terminal, in one line that is
+    rewritten, how the last try ended and how long this goes on."""
+
+    def __init__(self, verbose: bool, pushing: bool) -> None:
+        self._verbose = verbose
+        self._live = not verbose and sys.stderr is not None and sys.stderr.isatty()
+        self._pushing = pushing
+        self._seen = self._shown = ""
+
+    def trace(self, text: str) -> None:
+        if self._verbose:
+            to_stderr(text)
+
+    def asked(self) -> None:
+        if self._pushing:  # the processor is idle while the meter answers, and requests is slow to import
+            from threading import Thread
+
+            self._pushing = False
+            Thread(target=_import_requests).start()
+
+    def failed(self, what: TryFailed | PortBusy, left: float) -> None:
+        self.trace(f"{what.seen}{f' ({what})' if str(what) else ''}; {left:.1f} s left")
+        self._seen = f"{what.seen} - {what.advice}"
+
+    def waiting(self, left: float) -> None:
+        if self._live and self._seen:
+            self._show(self._seen, f", {left:.0f} s left")
+
+    def clear(self) -> None:
+        """Take the line away."""
+        self._show("", "")
+
+    def _show(self, text: str, tail: str) -> None:
+        try:
+            width = os.get_terminal_size(2).columns - 1
+        except OSError:
+            width = 79
+        line = text[: max(0, width - len(tail))] + tail
+        if line != self._shown:
+            sys.stderr.write("\r" + " " * len(self._shown) + "\r" + line)
+            sys.stderr.flush()
+            self._shown = line
+
+
+def _import_requests() -> None:
+    try:
+        import requests  # noqa: F401
+    except Exception:
+        pass
+
+
+def to_stderr(text: str) -> None:
+    """Print one line, whatever a meter, a server or a file name has put into the text."""
+    if sys.stderr is not None:
+        line = "".join(char if char.isprintable() else " " for char in text)
+        print(" ".join(line.split()), file=sys.stderr, flush=True)
+
+
+def to_json(reading: Reading) -> str:
+    """The reading as a JSON object; a number has exactly the meter's digits."""
+    from json import dumps
+
+    symbol, _, description = known_registers().get(reading.register, ("", "", ""))
+    is_number = isinstance(reading.value, Decimal)
+    return (
+        f'{{"register": {reading.register}, "symbol": {dumps(symbol or None)}, '
+        f'"description": {dumps(description or None)}, '
+        f'"value": {reading.digits if is_number else dumps(reading.value)}, "unit": {dumps(reading.unit or None)}}}'
+    )
+
+
+def print_registers(as_json: bool) -> None:
+    """Print the table of registers."""
+    from json import dumps
+
+    objects = []
+    for register, (symbol, unit, description) in known_registers().items():
+        row = {
+            "register": register,
+            "symbol": symbol or None,
+            "unit": unit or None,
+            "description": description,
+        }
+        objects.append(dumps(row))
+        if not as_json:
+            print(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
+    if as_json:
+        print("[" + ",\n ".join(objects) + "]")
+
+
+def print_all(meter: Meter, as_json: bool, screen: Screen) -> None:
+    """Print what the meter has of the known registers, each as soon as it is known."""
+    known = known_registers()
+    count = 0
+    try:
+        for reading in meter.read_all(list(known)):
+            screen.clear()
+            symbol, _, description = known[reading.register]
+            row = (
+                f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}\n"
+            )
+            print((",\n " if count else "[") + to_json(reading) if as_json else row, end="", flush=True)
+            count += 1
+    except KamstrupError as error:
+        if not count:
+            raise
+        screen.clear()
+        to_stderr(f"kamstrup_read: {error}")
+    finally:
+        if as_json and count:
+            print("]")
+    if not count:
+        raise NoSuchRegister("the meter answers, but has none of the known registers")
+
+
+def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -> None:
+    """Print what a push would do, and what would come out wrong."""
+    print(f"meter:    {reading} (register {reading.register})")
+    print(f"push:     svalue {svalue} to idx {idx} at {domoticz.url}")
+    device = domoticz.device(idx)
+    texts = (str(device.get(key)) for key in ("Name", "Type", "SubType", "Data"))
+    name, kind, subkind, data = ("".join(filter(str.isprintable, text)) for text in texts)
+    print(f"device:   {name} ({kind}, {subkind}), now {data}")
+    for misfit in misfits(reading, svalue, device):
+        print(f"warning:  {''.join(filter(str.isprintable, misfit))}")
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    """Do what the command line says. Raises KamstrupError."""
+    args = parse(arguments)
+    if args.list_registers:
+        return print_registers(args.json)
+    screen = Screen(args.verbose, args.idx is not None)
+    domoticz = domoticz_of(args, screen) if args.idx is not None else None
+    protocol = PROTOCOLS[args.protocol or "kmp"]
+    try:
+        with protocol(args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
+            if args.register == "all":
+                return print_all(meter, args.json, screen)
+            reading = meter.read(args.register)
+    finally:
+        screen.clear()
+    if domoticz is None:
+        return print(to_json(reading) if args.json else reading)
+    if isinstance(reading.value, str):
+        raise UsageError(f"register {args.register} is {reading}, which is no number for a sensor")
+    svalue = svalue_of(reading.value, args.multiply, args.decimals)
+    if args.dry_run:
+        return print_dry_run(domoticz, args.idx, reading, svalue)
+    return domoticz.push(args.idx, svalue)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # cron mails whatever a library has to say
+    try:
+        run(arguments)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except KamstrupError as error:
+        to_stderr(f"kamstrup_read: {error}")
+        return error.exit_code
+    except OSError as error:  # of stdout: a full disk, or a `| head` that has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        if not isinstance(error, BrokenPipeError):
+            to_stderr(f"kamstrup_read: the output can't be written: {error}")
+            return 1
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
