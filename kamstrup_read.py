@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, Callable, NoReturn, TypeVar
 
-
     T = TypeVar("T")
     Block = tuple[int, int, int, bytes]  # register id, unit id, sign and exponent, value
 
@@ -653,7 +652,10 @@ class Meter:
                     break
         worst = max(failures, key=lambda failure: failure.weight)
         alike = sum(type(failure) is type(worst) for failure in failures)
-        tries = f"{alike} of {len(failures)} tries" if len(failures) > 1 else "1 try"
+        tries = (
+            f"{alike} of " * (alike < len(failures))
+            + f"{len(failures)} tr{'y' if len(failures) == 1 else 'ies'}"
+        )
         text = f"{worst.seen} ({tries}{f', the last: {worst}' if str(worst) else ''}): {worst.advice}"
         raise type(worst)(f"{text}; {self.hint}" if isinstance(worst, NoAnswer) else text)
 
@@ -661,7 +663,7 @@ class Meter:
         """Send a request as soon as the meter may be asked."""
         self._open()
         self._switch(self.baudrate)
-        limit = Timeout(max(self._patience.time_left(), self._must_rest))
+        limit = Timeout(max(self._patience.time_left(), 2 * self._must_rest))
         while self._rest_left() > 0:
             if limit.expired():
                 raise Damaged("bytes come without end")
@@ -695,6 +697,8 @@ class Meter:
                 fresh += data
                 self._heard = (self._heard + data)[-MAX_HEARD:]
                 found = find(self._heard)
+        if found is not None:  # so the request has left, however slow the line is thought to be
+            self._last = time.monotonic()
         for part in re.findall(b"[^\r]*\r|[^\r]+", fresh[-MAX_HEARD:]):
             self._watch.trace(f"<- {part.hex(' ')}")
         return found
@@ -827,7 +831,8 @@ class KmpMeter(Meter):
     """
 
     baudrate = 1200
-    wait, timeout, rest = 10.0, 2.0, 1.6
+    wait, timeout = 10.0, 2.0
+    rest = 1.65  # 1.6 and what an adapter may take to send on what was written
     hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
 
     def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
@@ -1167,7 +1172,7 @@ KWH = {  # energy units in kWh
     "GJ": 1000 / Decimal("3.6"),
     "Gcal": Decimal(1163),
 }
-COUNTER_TYPES = {0: ("Energy", "kWh"), 1: ("Gas", "m3"), 2: ("Water", "m3"), 4: ("Energy", "kWh")}
+COUNTER_TYPES = {"0": ("Energy", "kWh"), "1": ("Gas", "m3"), "2": ("Water", "m3"), "4": ("Energy", "kWh")}
 
 
 def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
@@ -1193,7 +1198,7 @@ def _counter_misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> I
     advice = _sensor_for(reading.unit)
     if "." in svalue:
         yield f"a Counter wants integers and cuts the decimals off in its log: {advice}"
-    name, unit = COUNTER_TYPES.get(device.get("SwitchTypeVal", 3), ("Counter", ""))
+    name, unit = COUNTER_TYPES.get(str(device.get("SwitchTypeVal")), ("Counter", ""))
     unit = unit or str(device.get("ValueUnits") or reading.unit)
     try:
         shown = Decimal(svalue) / Decimal(str(device.get("Divider")))
@@ -1315,9 +1320,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--multiply 0 leaves nothing of the reading")
     if args.list_registers:
         return args
-    if args.register.lower() != "all":
-        args.register = register_id(args.register)
-    elif args.idx is not None or args.protocol == "mc66":
+    args.register = "all" if args.register.lower() == "all" else register_id(args.register)
+    if args.register == "all" and (args.idx is not None or args.protocol == "mc66"):
         parser.error("all is for a look at a KMP meter, without IDX and mc66")
     return args
 

@@ -194,13 +194,14 @@ def test_rest_after_an_answer_is_a_bytes_time():
 
 
 def test_a_request_goes_out_in_one_write():
+    written = []
+
     class Port:
         baudrate = 1200
         in_waiting = 0
-        written: list[bytes] = []
 
         def write(self, data: bytes) -> None:
-            self.written.append(data)
+            written.append(data)
 
         def read(self, size: int) -> bytes:
             return sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\x00\x00\x3f\x6b"))
@@ -211,7 +212,7 @@ def test_a_request_goes_out_in_one_write():
     reader = kr.KmpMeter("none")
     reader._port = Port()
     assert reader.read(60) == kr.Reading(60, Decimal("16.235"), "GJ")
-    assert Port.written == [kr.encode_request([60])]
+    assert written == [kr.encode_request([60])]
 
 
 def test_real_pace_is_well_under_a_second():
