@@ -20,6 +20,7 @@ import argparse
 import binascii
 import os
 import re
+import struct
 import sys
 import time
 import warnings
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn, TypeVar
 
     T = TypeVar("T")
-    Block = tuple[int, int, int, bytes]  # register id, unit id, sign and exponent, value
+    Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
 
 __version__ = "1.0.0"
 
@@ -57,185 +58,83 @@ USgal USgal/min"""
 UNITS = {number: name.strip("-") for number, name in enumerate(UNIT_NAMES.split())}
 UNITS.update({79: "date and time", 85: "%RH"})
 
-# Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol
-# on the display, usual unit (the one in the answer counts), description.
+# Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol on the
+# display, usual unit (the one in the answer counts), description; - for none. --list-registers shows them.
 REGISTERS = """
-    1 A14           kWh         Active energy A14 (import)
-    2 A23           kWh         Active energy A23 (export)
-    3 R12           kvarh       Reactive energy R12
-    4 R34           kvarh       Reactive energy R34
-   13 -             kWh         Active energy A14, high resolution
-   14 -             kWh         Active energy A23, high resolution
-   19 -             kWh         Active energy A14, tariff 1
-   23 -             kWh         Active energy A14, tariff 2
-   27 -             kWh         Active energy A14, tariff 3
-   31 -             kWh         Active energy A14, tariff 4
-   39 -             kW          Highest power P14
-   51 -             -           Meter number 1
-   52 -             -           Meter number 2
-   53 -             -           Meter number 3
-   58 -             -           Pulse input
-   60 E1            GJ/MWh/kWh  Heat energy
-   61 E4            GJ/MWh/kWh  Flow (inlet) energy
-   62 E5            GJ/MWh/kWh  Return flow (outlet) energy
-   63 E3            GJ/MWh/kWh  Cooling energy
-   64 TA2           GJ/MWh/kWh  Tariff register 2
-   65 TA3           GJ/MWh/kWh  Tariff register 3
-   66 TL2           -           Tariff limit 2
-   67 TL3           -           Tariff limit 3
-   68 V1            m3          Volume through the meter (the heating's own water)
-   69 V2            m3          Volume, second flow sensor
-   72 M1            ton         Mass of V1
-   73 M2            ton         Mass of V2
-   74 FLOW1         l/h         Flow now
-   75 FLOW2         l/h         Flow now, second flow sensor
-   80 POWER1        kW          Power now
-   84 VA            m3          Hot tap water (the water meter on pulse input A)
-   85 VB            m3          Water or other meter on pulse input B
-   86 T1            C           Flow (inlet) temperature now
-   87 T2            C           Return (outlet) temperature now
-   88 T3            C           Temperature T3 now
-   89 T1-T2         K           Temperature difference now
-   91 P1            bar         Pressure in the flow
-   92 P2            bar         Pressure in the return
-   94 E2            GJ/MWh/kWh  Control energy
-   95 E6            GJ/MWh/kWh  Tap water energy
-   96 E7            GJ/MWh/kWh  Heat energy Y
-   97 E8            m3xC        Volume x T1
-   98 XDAY          month-day   Target (reading) date
-   99 INFO          -           Info code now (0: no fault)
-  104 METER-NO-VB   -           Number of the meter on input B
-  110 E9            m3xC        Volume x T2
-  112 METER-NO-2    -           Customer number, 8 high digits
-  113 INFOEVENT     -           Count of info events
-  114 METER-NO-VA   -           Number of the meter on input A
-  122 T4            C           Temperature T4 now
-  123 -             date        Date of this year's highest flow
-  124 -             l/h         This year's highest flow
-  125 -             date        Date of this year's lowest flow
-  126 -             l/h         This year's lowest flow
-  127 -             date        Date of this year's highest power
-  128 -             kW          This year's highest power
-  129 -             date        Date of this year's lowest power
-  130 -             kW          This year's lowest power
-  138 -             date        Date of this month's highest flow
-  139 -             l/h         This month's highest flow
-  140 -             date        Date of this month's lowest flow
-  141 -             l/h         This month's lowest flow
-  142 -             date        Date of this month's highest power
-  143 -             kW          This month's highest power
-  144 -             date        Date of this month's lowest power
-  145 -             kW          This month's lowest power
-  146 -             C           Average T1 of this year
-  147 -             C           Average T2 of this year
-  149 -             C           Average T1 of this month
-  150 -             C           Average T2 of this month
-  152 PROG-NO       -           Program number ABCCCCCC
-  153 CONFIG-NO-1   -           Configuration number 1 (DDDEE)
-  154 CHECKSUM-1    -           Software checksum
-  155 HIGH-RES      Wh          Heat energy, high resolution (test)
-  157 TOPMODULE-ID  -           Top module's id
-  158 BOTMODULE-ID  -           Bottom module's id
-  168 CONFIG-NO-2   -           Configuration number 2 (FFGGMN)
-  171 -             -           Bottom module's id 2
-  172 -             -           External module's id
-  175 ERRORHOURS    h           Hours with a fault
-  178 -             GJ/MWh/kWh  Differential energy dE
-  179 -             GJ/MWh/kWh  Control energy cE
-  180 -             m3          Differential volume dV
-  181 -             m3          Control volume cV
-  184 -             -           M-Bus primary address, module 1
-  185 -             -           M-Bus secondary address, module 1
-  218 -             -           M-Bus primary address, module 2
-  219 -             -           M-Bus secondary address, module 2
-  220 -             -           M-Bus primary address, external module
-  221 -             -           M-Bus secondary address, external module
-  222 -             -           Count of configuration changes
-  223 -             l/m3        Volume, high resolution (test)
-  224 -             m3          Pulse input A2
-  225 -             m3          Pulse input B2
-  228 -             -           Configuration number 3
-  229 -             C           Average T1 of the last auto-integration
-  230 -             C           Average T2 of the last auto-integration
-  234 INA-LITERIMP  l/imp       Litres a pulse, input A
-  235 INB-LITERIMP  l/imp       Litres a pulse, input B
-  239 V1-HIGHRES    m3/l        Volume, high resolution (test)
-  243 -             m3          Volume that flowed backwards
-  259 -             m3/h        Nominal flow Qp
-  266 E1-HIGHRES    Wh          Heat energy, high resolution (wraps at 10,000,000 Wh)
-  267 E3-HIGHRES    Wh          Cooling energy, high resolution (test)
-  292 -             C           Water temperature
-  299 -             C           Temperature around the meter
-  346 -             -           Module's software revision
-  347 -             -           Customer number
-  348 -             date+time   Date and time
-  355 -             -           COP of this year
-  362 -             GJ/MWh/kWh  Tariff register 4
-  364 -             GJ/MWh/kWh  Heat energy A1
-  365 -             GJ/MWh/kWh  Heat energy A2
-  366 -             C           Limit of T5
-  367 -             -           COP of this month
-  368 -             -           Configuration number 4
-  369 -             -           Info bits
-  371 -             -           COP
-  372 -             kW          Power on input B1
-  379 -             C           Average T1 of the day
-  380 -             C           Average T2 of the day
-  381 -             C           Average T1 of the hour
-  382 -             C           Average T2 of the hour
-  383 -             date        Date of the year's highest flow V1
-  385 -             date        Date of the year's highest power
-  387 -             date        Date of the month's highest flow V1
-  389 -             date        Date of the month's highest power
-  398 -             C           T1 now, one decimal
-  399 -             C           T2 now, one decimal
-  400 -             K           T1-T2 now, one decimal
-  404 -             -           Meter type
-  473 -             GJ/MWh/kWh  Energy E10
-  474 -             GJ/MWh/kWh  Energy E11
-  477 -             C           Average T3 of the day
-  478 -             C           Average T3 of the hour
-  505 -             bar         Average P1 of the day
-  506 -             bar         Average P2 of the day
-  507 -             bar         Average P1 of the hour
-  508 -             bar         Average P2 of the hour
-  582 -             days        Battery days left
-  675 -             s           Interval of wireless M-Bus telegrams
- 1001 SERIAL-NO     -           Serial number
- 1002 CLOCK         time        Time of day
- 1003 DATE          date        Date
- 1004 HR            h           Hours in operation
- 1005 METER-TYPE    -           Software edition
- 1010 METER-NO-1    -           Customer number (its 8 low digits)
- 1023 -             kW          Power P14 now (import)
- 1024 -             kW          Power P23 now (export)
- 1032 -             -           Operation mode
- 1047 -             date+time   Clock of a 382 or OMNIPOWER
- 1054 -             V           Voltage L1
- 1055 -             V           Voltage L2
- 1056 -             V           Voltage L3
- 1076 -             A           Current L1
- 1077 -             A           Current L2
- 1078 -             A           Current L3
- 1080 -             kW          Power P14 of L1
- 1081 -             kW          Power P14 of L2
- 1082 -             kW          Power P14 of L3
- 1126 -             -           Meter type of a 382, as text
- 1268 -             -           M-Bus address
- 1271 -             -           KMP address
- 1344 -             kW          Power P23 of L1 (export)
- 1345 -             kW          Power P23 of L2 (export)
- 1346 -             kW          Power P23 of L3 (export)
- 6026 -             -           Firmware revision A
- 6031 -             -           Firmware revision B
+1 A14 kWh Active energy A14 (import); 2 A23 kWh Active energy A23 (export); 3 R12 kvarh Reactive energy R12;
+4 R34 kvarh Reactive energy R34; 13 - kWh Active energy A14, high resolution;
+14 - kWh Active energy A23, high resolution; 19 - kWh Active energy A14, tariff 1;
+23 - kWh Active energy A14, tariff 2; 27 - kWh Active energy A14, tariff 3;
+31 - kWh Active energy A14, tariff 4; 39 - kW Highest power P14; 51 - - Meter number 1; 52 - - Meter number 2;
+53 - - Meter number 3; 58 - - Pulse input; 60 E1 GJ/MWh/kWh Heat energy; 61 E4 GJ/MWh/kWh Flow (inlet) energy;
+62 E5 GJ/MWh/kWh Return flow (outlet) energy; 63 E3 GJ/MWh/kWh Cooling energy;
+64 TA2 GJ/MWh/kWh Tariff register 2; 65 TA3 GJ/MWh/kWh Tariff register 3; 66 TL2 - Tariff limit 2;
+67 TL3 - Tariff limit 3; 68 V1 m3 Volume through the meter (the heating's own water);
+69 V2 m3 Volume, second flow sensor; 72 M1 ton Mass of V1; 73 M2 ton Mass of V2; 74 FLOW1 l/h Flow now;
+75 FLOW2 l/h Flow now, second flow sensor; 80 POWER1 kW Power now;
+84 VA m3 Hot tap water (the water meter on pulse input A); 85 VB m3 Water or other meter on pulse input B;
+86 T1 C Flow (inlet) temperature now; 87 T2 C Return (outlet) temperature now; 88 T3 C Temperature T3 now;
+89 T1-T2 K Temperature difference now; 91 P1 bar Pressure in the flow; 92 P2 bar Pressure in the return;
+94 E2 GJ/MWh/kWh Control energy; 95 E6 GJ/MWh/kWh Tap water energy; 96 E7 GJ/MWh/kWh Heat energy Y;
+97 E8 m3xC Volume x T1; 98 XDAY month-day Target (reading) date; 99 INFO - Info code now (0: no fault);
+104 METER-NO-VB - Number of the meter on input B; 110 E9 m3xC Volume x T2;
+112 METER-NO-2 - Customer number, 8 high digits; 113 INFOEVENT - Count of info events;
+114 METER-NO-VA - Number of the meter on input A; 122 T4 C Temperature T4 now;
+123 - date Date of this year's highest flow; 124 - l/h This year's highest flow;
+125 - date Date of this year's lowest flow; 126 - l/h This year's lowest flow;
+127 - date Date of this year's highest power; 128 - kW This year's highest power;
+129 - date Date of this year's lowest power; 130 - kW This year's lowest power;
+138 - date Date of this month's highest flow; 139 - l/h This month's highest flow;
+140 - date Date of this month's lowest flow; 141 - l/h This month's lowest flow;
+142 - date Date of this month's highest power; 143 - kW This month's highest power;
+144 - date Date of this month's lowest power; 145 - kW This month's lowest power;
+146 - C Average T1 of this year; 147 - C Average T2 of this year; 149 - C Average T1 of this month;
+150 - C Average T2 of this month; 152 PROG-NO - Program number ABCCCCCC;
+153 CONFIG-NO-1 - Configuration number 1 (DDDEE); 154 CHECKSUM-1 - Software checksum;
+155 HIGH-RES Wh Heat energy, high resolution (test); 157 TOPMODULE-ID - Top module's id;
+158 BOTMODULE-ID - Bottom module's id; 168 CONFIG-NO-2 - Configuration number 2 (FFGGMN);
+171 - - Bottom module's id 2; 172 - - External module's id; 175 ERRORHOURS h Hours with a fault;
+178 - GJ/MWh/kWh Differential energy dE; 179 - GJ/MWh/kWh Control energy cE; 180 - m3 Differential volume dV;
+181 - m3 Control volume cV; 184 - - M-Bus primary address, module 1;
+185 - - M-Bus secondary address, module 1; 218 - - M-Bus primary address, module 2;
+219 - - M-Bus secondary address, module 2; 220 - - M-Bus primary address, external module;
+221 - - M-Bus secondary address, external module; 222 - - Count of configuration changes;
+223 - l/m3 Volume, high resolution (test); 224 - m3 Pulse input A2; 225 - m3 Pulse input B2;
+228 - - Configuration number 3; 229 - C Average T1 of the last auto-integration;
+230 - C Average T2 of the last auto-integration; 234 INA-LITERIMP l/imp Litres a pulse, input A;
+235 INB-LITERIMP l/imp Litres a pulse, input B; 239 V1-HIGHRES m3/l Volume, high resolution (test);
+243 - m3 Volume that flowed backwards; 259 - m3/h Nominal flow Qp;
+266 E1-HIGHRES Wh Heat energy, high resolution (wraps at 10,000,000 Wh);
+267 E3-HIGHRES Wh Cooling energy, high resolution (test); 292 - C Water temperature;
+299 - C Temperature around the meter; 346 - - Module's software revision; 347 - - Customer number;
+348 - date+time Date and time; 355 - - COP of this year; 362 - GJ/MWh/kWh Tariff register 4;
+364 - GJ/MWh/kWh Heat energy A1; 365 - GJ/MWh/kWh Heat energy A2; 366 - C Limit of T5;
+367 - - COP of this month; 368 - - Configuration number 4; 369 - - Info bits; 371 - - COP;
+372 - kW Power on input B1; 379 - C Average T1 of the day; 380 - C Average T2 of the day;
+381 - C Average T1 of the hour; 382 - C Average T2 of the hour; 383 - date Date of the year's highest flow V1;
+385 - date Date of the year's highest power; 387 - date Date of the month's highest flow V1;
+389 - date Date of the month's highest power; 398 - C T1 now, one decimal; 399 - C T2 now, one decimal;
+400 - K T1-T2 now, one decimal; 404 - - Meter type; 473 - GJ/MWh/kWh Energy E10; 474 - GJ/MWh/kWh Energy E11;
+477 - C Average T3 of the day; 478 - C Average T3 of the hour; 505 - bar Average P1 of the day;
+506 - bar Average P2 of the day; 507 - bar Average P1 of the hour; 508 - bar Average P2 of the hour;
+582 - days Battery days left; 675 - s Interval of wireless M-Bus telegrams; 1001 SERIAL-NO - Serial number;
+1002 CLOCK time Time of day; 1003 DATE date Date; 1004 HR h Hours in operation;
+1005 METER-TYPE - Software edition; 1010 METER-NO-1 - Customer number (its 8 low digits);
+1023 - kW Power P14 now (import); 1024 - kW Power P23 now (export); 1032 - - Operation mode;
+1047 - date+time Clock of a 382 or OMNIPOWER; 1054 - V Voltage L1; 1055 - V Voltage L2; 1056 - V Voltage L3;
+1076 - A Current L1; 1077 - A Current L2; 1078 - A Current L3; 1080 - kW Power P14 of L1;
+1081 - kW Power P14 of L2; 1082 - kW Power P14 of L3; 1126 - - Meter type of a 382, as text;
+1268 - - M-Bus address; 1271 - - KMP address; 1344 - kW Power P23 of L1 (export);
+1345 - kW Power P23 of L2 (export); 1346 - kW Power P23 of L3 (export); 6026 - - Firmware revision A;
+6031 - - Firmware revision B
 """
 ALIASES = {"EFFEKT1": 80, "TOPMODULID": 157, "BOTMODULID": 158, "ERRORHOURCOUNTER": 175, "SERIENO": 1001}
 
 
 def known_registers() -> dict[int, tuple[str, str, str]]:
     """Symbol, usual unit and description by register id, in rising order; '' for none."""
-    rows = (line.split(None, 3) for line in REGISTERS.strip().splitlines())
-    return {int(number): (symbol.strip("-"), unit.strip("-"), text) for number, symbol, unit, text in rows}
+    rows = (row.split(None, 3) for row in REGISTERS.split(";"))
+    return {int(number): (symbol.strip("-"), unit.strip("-"), text.strip()) for number, symbol, unit, text in rows}
 
 
 def register_id(text: str) -> int:
@@ -268,78 +167,58 @@ class KamstrupError(Exception):
     exit_code = 1
 
 
-class UsageError(KamstrupError):
-    """The call makes no sense."""
-
+class UsageError(KamstrupError):  # the call makes no sense
     exit_code = 2
 
 
-class PortError(KamstrupError):
-    """The port can't be opened, or vanished."""
-
+class PortError(KamstrupError):  # the port can't be opened, or vanished
     exit_code = 3
 
 
 class PortBusy(PortError):
-    """Another program has the port."""
-
     seen, advice = "the port is busy", "another program is using it"
 
 
-class MeterError(KamstrupError):
-    """The meter can't tell, or its answer is of no use."""
-
+class MeterError(KamstrupError):  # the meter can't tell
     exit_code = 5
 
 
 class NoSuchRegister(MeterError):
-    """The meter answered, without the register that was asked for."""
-
     exit_code = 6
 
 
 class TryFailed(MeterError):
-    """One try brought nothing to use, another may. str() is the detail, `seen` and `advice` are for
-    the user; of several failures the one with the highest `weight` tells the most."""
+    """One try brought nothing to use; another may. str() is the detail.
+
+    `seen` and `advice` are for the user; of several failures that with the highest `weight` tells the most.
+    """
 
     seen, advice, weight = "", "", 0
 
 
-class NoAnswer(TryFailed):
-    """Silence, apart from lone zero bytes, which meters send unasked."""
-
+class NoAnswer(TryFailed):  # apart from lone zero bytes, which meters send unasked
     exit_code = 4
     seen, advice, weight = "no answer from the meter", "press a button on it, or turn the head", 1
 
 
-class EchoOnly(NoAnswer):
-    """The head repeated the request, as some do; the meter said nothing."""
-
+class EchoOnly(NoAnswer):  # some heads repeat the request
     seen, advice, weight = "only the head's echo", "turn the head or press a button on the meter", 2
 
 
 class LineDropped(TryFailed):
-    """A network port closed the connection."""
-
     exit_code = 3
     seen, advice, weight = "closed by the network port", "is another program using it?", 3
 
 
 class Damaged(TryFailed):
-    """Bytes came, but no whole and sound answer."""
-
     seen, advice, weight = "a damaged answer", "press the head flat on the eye, keep light off it", 4
 
 
-class OtherAnswer(TryFailed):
-    """A sound frame, but not the answer to this request."""
-
+class OtherAnswer(TryFailed):  # a sound frame
     seen, advice, weight = "an answer to another question", "let no other program use the port", 5
 
 
-class DomoticzError(KamstrupError):
-    """Domoticz was not reached, or did not take the value."""
-
+class DomoticzError(KamstrupError):  # not reached, or it did not take the value
     exit_code = 7
 
 
@@ -352,7 +231,7 @@ ESCAPE = 0x1B
 RESERVED = b"\x80\x40\x0d\x06\x1b"  # each of them is sent as ESCAPE and its complement
 METER, GET_REGISTER = 0x3F, 0x10
 MAX_REGISTERS = 8  # in one request
-BLOCK_HEAD = 5  # bytes: register id (2), unit id, length of the value, sign and exponent
+BLOCK_HEAD = struct.Struct(">HBBB")  # register id, unit id, length of the value, sign and exponent
 
 
 def crc(data: bytes) -> bytes:
@@ -396,8 +275,8 @@ def find_frames(heard: bytes) -> list[bytes]:
     return [stretch[start:] + STOP for stretch, start in starts if start >= 0]
 
 
-def decode_answer(frame: bytes, registers: Sequence[int]) -> list[Block]:
-    """The blocks of the answer to `encode_request(registers)`, in the order they came.
+def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
+    """The blocks of the answer to `encode_request(registers)` by register id.
 
     The meter leaves out what it lacks (5512-447, section 6.2.4). Raises Damaged, or OtherAnswer where the
     frame is sound and answers something else.
@@ -405,24 +284,22 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> list[Block]:
     if frame[:1] != ANSWER_START or frame[-1:] != STOP:
         raise Damaged("it has no start or no stop byte")
     plain = unstuff(frame[1:-1])
-    body, sent = plain[:-2], plain[-2:]
-    if len(body) < 2 or sent != crc(body):
-        raise Damaged(f"its CRC is {sent.hex()}, its bytes give {crc(body).hex()}")
-    if body[0] != METER or body[1] != GET_REGISTER:
-        raise OtherAnswer(f"address {body[0]:02x}, CID {body[1]:02x}")
-    blocks: list[Block] = []
-    data = body[2:]
+    if len(plain) < 4 or crc(plain) != b"\0\0":
+        raise Damaged("its CRC is wrong")
+    if plain[:2] != bytes((METER, GET_REGISTER)):
+        raise OtherAnswer(f"address and CID {plain[:2].hex()}")
+    blocks: dict[int, Block] = {}
+    data = plain[2:-2]
     while data:
-        size = BLOCK_HEAD + data[3] if len(data) > BLOCK_HEAD else 0
-        if not BLOCK_HEAD < size <= len(data):
+        if len(data) <= BLOCK_HEAD.size:
             raise Damaged("the lengths in it do not add up")
-        blocks.append((int.from_bytes(data[:2], "big"), data[2], data[4], data[BLOCK_HEAD:size]))
-        data = data[size:]
-    ids = [block[0] for block in blocks]
-    if not set(ids) <= set(registers):
-        raise OtherAnswer(f"register {', '.join(map(str, ids))}")
-    if len(set(ids)) < len(ids):
-        raise Damaged("a register is in it twice")
+        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data)
+        value, data = data[BLOCK_HEAD.size :][:length], data[BLOCK_HEAD.size + length :]
+        if not 0 < len(value) == length or register in blocks:
+            raise Damaged("the lengths in it do not add up")
+        if register not in registers:
+            raise OtherAnswer(f"register {register}")
+        blocks[register] = (unit, sign_exponent, value)
     return blocks
 
 
@@ -454,21 +331,17 @@ class Reading(namedtuple("Reading", "register value unit")):
         return f"{self.digits} {self.unit}".rstrip()
 
 
-def decode_block(block: Block) -> Reading:
-    """The reading in one block of an answer (5512-447, sections 4.1 and 4.2)."""
-    register, unit, sign_exponent, raw = block
-    name = UNITS.get(unit, f"unit {unit}")
+def decode_block(register: int, block: Block) -> Reading:
+    """The reading in a block of an answer (5512-447, sections 4.1 and 4.2)."""
+    unit, sign_exponent, raw = block
     number = decode_number(sign_exponent, raw)
-    if unit in (TIME_OF_DAY, DATE, MONTH_DAY):
-        digits = f"{number:f}"  # 0 for a date and other nonsense is shown as it is
-        return Reading(register, (len(digits) <= 6 and _iso(unit, _pairs(digits))) or digits, "")
-    if unit in (CLOCK_382, ASCII, DATE_AND_TIME):
-        text = _text(raw) if unit == ASCII else _iso(unit, tuple(raw))
-        if text:
-            return Reading(register, text, "")
-    elif unit not in UNKNOWN_LAYOUTS:
-        return Reading(register, number, name)
-    return Reading(register, "0x" + raw.hex(), name)
+    if unit in (TIME_OF_DAY, DATE, MONTH_DAY):  # 0 for a date and other nonsense is shown as it is
+        return Reading(register, _iso(unit, f"{number:06f}", raw) or f"{number:f}", "")
+    name = UNITS.get(unit, f"unit {unit}")
+    if unit in (ASCII, CLOCK_382, DATE_AND_TIME, *UNKNOWN_LAYOUTS):
+        text = _text(raw) if unit == ASCII else "" if unit in UNKNOWN_LAYOUTS else _iso(unit, "", raw)
+        return Reading(register, text, "") if text else Reading(register, "0x" + raw.hex(), name)
+    return Reading(register, number, name)
 
 
 def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
@@ -481,32 +354,24 @@ def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
     return Decimal(f"{sign}{integer}E{'-' if sign_exponent & 0x40 else '+'}{sign_exponent & 0x3F}")
 
 
-def _pairs(digits: str) -> tuple[int, ...]:
-    """The numbers that 6 digits spell two by two; leading zeros may be missing."""
-    return tuple(int(digits.zfill(6)[at : at + 2]) for at in (0, 2, 4)) if digits.isdigit() else ()
-
-
-def _iso(unit: int, fields: tuple[int, ...]) -> str:
-    """A time (hh mm ss), date (YY MM DD), month and day (0 MM DD) or clock in ISO form; '' for nonsense."""
-    from datetime import date, datetime, time
+def _iso(unit: int, digits: str, raw: bytes) -> str:
+    """Digits that spell hhmmss, YYMMDD or 00MMDD, or the bytes of a clock, in ISO form; '' for nonsense."""
+    from datetime import datetime
 
     try:
         if unit == TIME_OF_DAY:
-            hour, minute, second = fields
-            return time(hour, minute, second).isoformat()
-        if unit == DATE:
-            year, month, day = fields
-            return date(2000 + year, month, day).isoformat()
-        if unit == MONTH_DAY:
-            none, month, day = fields
-            return "" if none else date(2000, month, day).isoformat()[5:]
-        if unit == CLOCK_382:
-            _flags, _weekday, second, minute, hour, day, month, year = fields
-        else:
-            _summer_time, year, month, day, hour, minute, second = fields
-        return datetime(2000 + year, month, day, hour, minute, second).isoformat() if year < 100 else ""
+            text, part = f"2000-01-01T{digits[:2]}:{digits[2:4]}:{digits[4:]}", slice(11, None)
+        elif unit == DATE:
+            text, part = f"20{digits[:2]}-{digits[2:4]}-{digits[4:]}T00:00:00", slice(10)
+        elif unit == MONTH_DAY:
+            text, part = f"2{digits[:2]}0-{digits[2:4]}-{digits[4:]}T00:00:00", slice(5, 10)
+        else:  # flags, weekday, s, min, h, day, month, year; or summer time, year, month, day, h, min, s
+            fields = raw[:1:-1] if unit == CLOCK_382 else raw[1:]
+            text, part = "20%02d-%02d-%02dT%02d:%02d:%02d" % tuple(fields), slice(None)  # noqa: UP031
+        datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return ""
+    return text[part]
 
 
 def _text(raw: bytes) -> str:
@@ -522,10 +387,14 @@ def svalue_of(value: Decimal, multiply: Decimal | None = None, decimals: int | N
     exact = Context(prec=1000)  # more digits than a value of 255 bytes times a factor can have
     if multiply is not None:
         value = exact.multiply(value, multiply)
-    if decimals is not None and -int(value.as_tuple().exponent) > decimals:
-        value = value.quantize(Decimal((0, (1,), -decimals)), ROUND_HALF_EVEN, exact)
-    digits = f"{value if value else abs(value):f}"  # never -0
+    if decimals is not None:
+        value = min(value, value.quantize(Decimal(10) ** -decimals, ROUND_HALF_EVEN, exact), key=_places)
+    digits = f"{value or abs(value):f}"  # never -0
     return digits.rstrip("0").rstrip(".") if multiply is not None and "." in digits else digits
+
+
+def _places(value: Decimal) -> int:
+    return -int(value.as_tuple().exponent)
 
 
 # ---------------------------------------------------------------- the line to the meter
@@ -584,7 +453,7 @@ class Meter:
         self._patience = Timeout(0)
         self._must_rest = 0.0  # s of quiet before the next request
         self._last = 0.0  # when the last byte was sent or heard, by the monotonic clock
-        self._byte_time = 0.0  # s
+        self._speed = self.baudrate  # of the port now
         self._heard = b""  # since the last request
 
     def __enter__(self) -> Meter:
@@ -652,12 +521,10 @@ class Meter:
                     break
         worst = max(failures, key=lambda failure: failure.weight)
         alike = sum(type(failure) is type(worst) for failure in failures)
-        tries = (
-            f"{alike} of " * (alike < len(failures))
-            + f"{len(failures)} tr{'y' if len(failures) == 1 else 'ies'}"
-        )
-        text = f"{worst.seen} ({tries}{f', the last: {worst}' if str(worst) else ''}): {worst.advice}"
-        raise type(worst)(f"{text}; {self.hint}" if isinstance(worst, NoAnswer) else text)
+        tries = f"tries: {alike} of {len(failures)}" if alike < len(failures) else f"tries: {alike}"
+        detail = f", the last: {worst}" if str(worst) else ""
+        hint = f"; {self.hint}" if isinstance(worst, NoAnswer) else ""
+        raise type(worst)(f"{worst.seen} ({tries}{detail}): {worst.advice}{hint}")
 
     def _send(self, request: bytes) -> None:
         """Send a request as soon as the meter may be asked."""
@@ -679,7 +546,7 @@ class Meter:
         self._heard = b""
         self._watch.trace(f"-> {data.hex(' ')}")
         self._do(lambda port: port.write(data))
-        self._last = time.monotonic() + len(data) * self._byte_time
+        self._last = time.monotonic() + len(data) * BITS / self._speed
         self._watch.asked()
 
     def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
@@ -689,7 +556,7 @@ class Meter:
         bytes that began in time must be over.
         """
         sending = max(0.0, self._last - time.monotonic())
-        limit = Timeout(sending + silence + longest * self._byte_time)
+        limit = Timeout(sending + silence + longest * BITS / self._speed)
         fresh, found = b"", None
         while found is None and self._quiet() < silence and not limit.expired():
             data = self._read()
@@ -720,6 +587,7 @@ class Meter:
         while self._port is None:
             try:
                 self._port = open_port(self._name, self.baudrate)
+                self._speed = self.baudrate
             except PortBusy as error:
                 left = self._patience.time_left()
                 if left <= 0:
@@ -740,9 +608,9 @@ class Meter:
             pass
 
     def _switch(self, baudrate: int) -> None:
-        self._byte_time = BITS / baudrate
-        if self._do(lambda port: port.baudrate) != baudrate:
+        if self._speed != baudrate:
             self._do(lambda port: setattr(port, "baudrate", baudrate))
+            self._speed = baudrate
 
     def _read(self) -> bytes:
         self._watch.waiting(self._patience.time_left())
@@ -764,9 +632,7 @@ class Meter:
 def open_port(name: str, baudrate: int) -> Any:
     """Open a port or pySerial URL, 8N2 and for this program alone. Raises PortBusy or PortError."""
     try:
-        port = serial_for_url(
-            name, baudrate=baudrate, stopbits=2, timeout=SLICE, exclusive=True, do_not_open=True
-        )
+        port = serial_for_url(name, baudrate=baudrate, stopbits=2, timeout=SLICE, exclusive=True, do_not_open=True)
         if "://" in name:
             within(MAX_OPENING, port.open)
         else:
@@ -778,49 +644,44 @@ def open_port(name: str, baudrate: int) -> Any:
 
 
 def _opening_error(name: str, error: Exception) -> PortError:
-    from errno import EACCES, EAGAIN, EBUSY, EISDIR, ENODEV, ENOENT, ENXIO, EPERM
+    import errno as e
 
-    number = getattr(error, "errno", None)
-    text = str(error)  # on Windows pySerial gives no number, but Python's name for the error
+    number, text = getattr(error, "errno", None), str(error)  # on Windows no number, but Python's name for it
     if "://" in name:
         return PortError(f"the network port {name} can't be opened: {text}")
-    if number in (EAGAIN, EBUSY) or (os.name == "nt" and "PermissionError" in text):
+    if number in (e.EAGAIN, e.EBUSY) or (os.name == "nt" and "PermissionError" in text):
         return PortBusy(f"{name} stayed busy: another program is using it")
-    if number in (EACCES, EPERM):
+    if number in (e.EACCES, e.EPERM):
         return PortError(f"no permission to use {name}: sudo usermod -aG dialout $USER, then log in again")
-    missing = number in (ENOENT, ENXIO, ENODEV) or "FileNotFoundError" in text
-    if not missing and number not in (None, EISDIR):
-        return PortError(f"{name} can't be opened: {text}")
     from glob import glob
 
     from serial.tools.list_ports import comports
 
     names = sorted(glob("/dev/serial/by-id/*")) + sorted(port.device for port in comports())
-    there_is = f"there is {', '.join(names[:8])}" if names else "there is none; is the IR head plugged in?"
-    return PortError(f"{name} {'does not exist' if missing else 'is not a serial port'}: {there_is}")
+    there_is = ", ".join(names[:8]) or "none; is the IR head plugged in?"
+    missing = number in (e.ENOENT, e.ENXIO, e.ENODEV) or "FileNotFoundError" in text
+    return PortError(f"{name} {'does not exist' if missing else 'is no serial port'}: there is {there_is}")
 
 
 def within(seconds: float, action: Callable[[], T]) -> T:
     """The result of the action, or TimeoutError, whatever it hangs in: it is left behind in its thread."""
     from threading import Thread
 
-    results: list[T] = []
-    errors: list[BaseException] = []
+    outcome: list[Any] = [None, TimeoutError(f"nothing happened for {seconds} s")]
 
     def run() -> None:
         try:
-            results.append(action())
+            outcome[:] = action(), None
         except BaseException as error:
-            errors.append(error)
+            outcome[1] = error
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    for error in errors:
+    result, error = outcome
+    if error is not None:
         raise error
-    if not results:
-        raise TimeoutError(f"nothing happened for {seconds} s")
-    return results[0]
+    return result  # type: ignore[no-any-return]
 
 
 class KmpMeter(Meter):
@@ -842,7 +703,7 @@ class KmpMeter(Meter):
         request = encode_request(registers)
         failures: list[TryFailed] = []
 
-        def find(heard: bytes) -> list[Block] | None:
+        def find(heard: bytes) -> dict[int, Block] | None:
             failures.clear()
             for frame in find_frames(heard):
                 try:
@@ -855,7 +716,7 @@ class KmpMeter(Meter):
         blocks = self._listen(find, self.timeout, 2 * (6 + 24 * len(registers)))  # all of it stuffed
         if blocks is None:
             raise failures[-1] if failures else self._failure(request)
-        return {block[0]: decode_block(block) for block in blocks}
+        return {register: decode_block(register, block) for register, block in blocks.items()}
 
 
 # Registers of the older protocol: the group of the read-out that has them, or their field in /#1.
@@ -890,7 +751,7 @@ class Mc66Meter(Meter):
     def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
         for register in registers:
             if register not in READOUT and register not in FIELDS:
-                has = " ".join(map(str, sorted([*READOUT, *FIELDS])))
+                has = " ".join(map(str, sorted({**READOUT, **FIELDS})))
                 raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
         parts = [[register for register in registers if register in part] for part in (READOUT, FIELDS)]
         return [part for part in parts if part]
@@ -923,9 +784,7 @@ class Mc66Meter(Meter):
 
     def _data_string(self, request: bytes, length: int) -> list[str]:
         if self._name.startswith("socket://"):
-            raise PortError(
-                "a socket:// port can't change its speed, which this register needs: use rfc2217://"
-            )
+            raise PortError("a socket:// port can't change its speed, which this register needs: use rfc2217://")
         request = set_parity(request)
         self._send(request)
         self._listen(lambda heard: None, self.leaving, 0)
@@ -1072,9 +931,7 @@ class Domoticz:
         return result[0]
 
     def _no_such(self, idx: int) -> DomoticzError:
-        return DomoticzError(
-            f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there"
-        )
+        return DomoticzError(f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there")
 
     def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
         try:
@@ -1165,63 +1022,51 @@ def _unreachable(url: str, error: BaseException) -> str:
     return f"{url} can't be reached: {causes[-1]}"
 
 
-KWH = {  # energy units in kWh
-    "Wh": Decimal("0.001"),
-    "kWh": Decimal(1),
-    "MWh": Decimal(1000),
-    "GJ": 1000 / Decimal("3.6"),
-    "Gcal": Decimal(1163),
-}
-COUNTER_TYPES = {"0": ("Energy", "kWh"), "1": ("Gas", "m3"), "2": ("Water", "m3"), "4": ("Energy", "kWh")}
+KWH = {"Wh": 0.001, "kWh": 1, "MWh": 1000, "GJ": 1000 / 3.6, "Gcal": 1163}  # units of energy in kWh
+COUNTER_UNITS = {"0": "kWh", "1": "m3", "2": "m3", "4": "kWh"}  # by SwitchTypeVal; a plain Counter has its own
 
 
 def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
     """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
-    kind = str(device.get("SubType"))
-    advice = _sensor_for(reading.unit)
-    if device.get("Type") == "RFXMeter":
-        yield from _counter_misfits(reading, svalue, device)
-    elif kind == "Counter Incremental":
+    kind, subkind, unit = str(device.get("Type")), str(device.get("SubType")), reading.unit
+    kinds = {"m3": "Type Water", "kWh": "Type Energy", "Wh": "Type Energy"}
+    advice = f"use a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
+    if unit in kinds or unit in KWH:
+        settings = f"{kinds.get(unit, f'Type Counter, unit {unit}')}, Divider 1000"
+        factor = 1 if unit == "Wh" else 1000
+        advice = f"use a Counter, set {settings} in its Edit dialog, and --multiply {factor}"
+    if kind == "RFXMeter":
+        if "." in svalue:
+            yield f"a Counter wants integers and cuts the decimals off in its log: {advice}"
+        shown, shown_unit = _shown(svalue, device, unit)
+        meant = float(reading.digits) * KWH.get(unit, 1) / KWH.get(shown_unit, 1)
+        if (unit != shown_unit and not {unit, shown_unit} <= set(KWH)) or not abs(shown - meant) <= abs(
+            meant
+        ) / 1000:
+            yield f"it would show {shown:.6g} {shown_unit} for {reading}: {advice}"
+        present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
+        if present and shown < float(present.group()):
+            yield f"it has {device['Counter']} already, which is more: its next use would be negative"
+    elif subkind == "Counter Incremental":
         yield f"it adds every value to those before: {advice}"
-    elif kind == "kWh":
+    elif subkind == "kWh":
         yield f"it wants watt;watthour, one number is shown wrong and never logged: {advice}"
-    elif kind == "Custom Sensor":
+    elif subkind == "Custom Sensor":
         if len(svalue.lstrip("-0.").replace(".", "")) > 6:
             yield f"it keeps 6 digits of {svalue}: {advice}"
-    elif device.get("Type") != "Temp":
+    elif kind != "Temp":
         yield f"it is no sensor for a meter reading: {advice}"
-    elif reading.unit != "C":
+    elif unit != "C":
         yield f"it shows degrees, the meter says {reading}: {advice}"
 
 
-def _counter_misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
-    advice = _sensor_for(reading.unit)
-    if "." in svalue:
-        yield f"a Counter wants integers and cuts the decimals off in its log: {advice}"
-    name, unit = COUNTER_TYPES.get(str(device.get("SwitchTypeVal")), ("Counter", ""))
-    unit = unit or str(device.get("ValueUnits") or reading.unit)
+def _shown(svalue: str, device: dict[str, Any], unit: str) -> tuple[float, str]:
+    """What a Counter would show, and in which unit."""
+    shown_unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal"))) or str(device.get("ValueUnits") or unit)
     try:
-        shown = Decimal(svalue) / Decimal(str(device.get("Divider")))
-        meant = Decimal(reading.digits) * (1 if unit == reading.unit else KWH[reading.unit] / KWH[unit])
-        fits = abs(shown - meant) <= abs(meant) / 1000
-    except KeyError:  # not two units of energy
-        fits = False
-    except ArithmeticError:  # Domoticz does not tell its divider
-        return
-    if not fits:
-        yield f"of type {name}, it would show {shown:.6g} {unit} for {reading}: {advice}"
-    present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
-    if present and shown < Decimal(present.group()):
-        yield f"it has {device['Counter']} already, which is more: its next use would be negative"
-
-
-def _sensor_for(unit: str) -> str:
-    types = {"m3": "Water", "kWh": "Energy", "Wh": "Energy"}
-    if unit in types or unit in KWH:
-        settings = f"Type {types[unit]}" if unit in types else f"Type Counter, unit {unit}"
-        factor = 1 if unit == "Wh" else 1000
-        return f"use a Counter, set {settings}, Divider 1000 in its Edit dialog, and --multiply {factor}"
-    return f"use a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
+        return float(svalue) / float(device["Divider"]), shown_unit
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return float(svalue), shown_unit
 
 
 # ---------------------------------------------------------------- command line
@@ -1244,13 +1089,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The command line."""
+    """The command line. The width spares argparse an import with which to find the terminal's."""
     parser = Parser(
         prog="kamstrup_read.py",
         usage="%(prog)s [options] PORT REGISTER [IDX]",
         description="Read one register of a Kamstrup meter; print it, or push it to Domoticz.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -1264,7 +1109,9 @@ def build_parser() -> Parser:
     add = parser.add_argument_group("the meter").add_argument
     add("--protocol", choices=[*PROTOCOLS], help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
     add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
-    wait = "how long to keep trying, for the port to be free and the meter to answer; 0: one try (default 10, mc66 30)"
+    wait = (
+        "how long to keep trying, for the port to be free and the meter to answer; 0: one try (default 10, mc66 30)"
+    )
     add("--wait", metavar="SECONDS", type=number(0, 86400), help=wait)
     timeout = "how much silence makes a try unanswered (default 2, mc66 3)"
     add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=timeout)
@@ -1302,24 +1149,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if unknown:  # not repeated in full: somebody may have tried --password
         parser.error(f"{unknown[0].split('=')[0]} is not understood")
     given = {name for name, value in vars(args).items() if value is not None and value is not False}
-    pushing = {"multiply", "decimals", "url", "insecure", "dry_run"}
-    if args.list_registers:
-        where, idle = "with --list-registers", given - {"list_registers", "json"}
-    elif args.port is None or args.register is None:
-        parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
-    elif args.idx is None:
-        where, idle = "without IDX", given & pushing
-    else:
-        where, idle = "with IDX: a push prints nothing", given & {"json"}
-    if args.protocol == "mc66" and args.baudrate is not None:
-        where, idle = "with mc66, which has its own speeds", {"baudrate"}
-    for name in sorted(idle):
-        option = name.upper() if name in ("port", "register", "idx") else "--" + name.replace("_", "-")
-        parser.error(f"{option} does nothing {where}")
-    if args.multiply == 0:
-        parser.error("--multiply 0 leaves nothing of the reading")
+    needless: tuple[tuple[bool, set[str], str], ...] = (
+        (args.list_registers, given - {"list_registers", "json"}, "with --list-registers"),
+        (args.idx is None, {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
+        (args.idx is not None, {"json"}, "with IDX: a push prints nothing"),
+        (args.protocol == "mc66", {"baudrate"}, "with mc66, which has its own speeds"),
+    )
+    for applies, names, where in needless:
+        for name in sorted(given & names) if applies else ():
+            option = name.upper() if name in ("port", "register", "idx") else "--" + name.replace("_", "-")
+            parser.error(f"{option} does nothing {where}")
     if args.list_registers:
         return args
+    if args.port is None or args.register is None:
+        parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
+    if args.multiply == 0:
+        parser.error("--multiply 0 leaves nothing of the reading")
     args.register = "all" if args.register.lower() == "all" else register_id(args.register)
     if args.register == "all" and (args.idx is not None or args.protocol == "mc66"):
         parser.error("all is for a look at a KMP meter, without IDX and mc66")
@@ -1400,11 +1245,15 @@ def _import_requests() -> None:
         pass
 
 
+def one_line(text: str) -> str:
+    """The text without the line breaks and escapes that a meter, a server or a file name has put into it."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def to_stderr(text: str) -> None:
-    """Print one line, whatever a meter, a server or a file name has put into the text."""
+    """Tell the user something."""
     if sys.stderr is not None:
-        line = "".join(char if char.isprintable() else " " for char in text)
-        print(" ".join(line.split()), file=sys.stderr, flush=True)
+        print(" ".join(one_line(text).split()), file=sys.stderr, flush=True)
 
 
 def to_json(reading: Reading) -> str:
@@ -1412,31 +1261,22 @@ def to_json(reading: Reading) -> str:
     from json import dumps
 
     symbol, _, description = known_registers().get(reading.register, ("", "", ""))
-    is_number = isinstance(reading.value, Decimal)
-    return (
-        f'{{"register": {reading.register}, "symbol": {dumps(symbol or None)}, '
-        f'"description": {dumps(description or None)}, '
-        f'"value": {reading.digits if is_number else dumps(reading.value)}, "unit": {dumps(reading.unit or None)}}}'
-    )
+    head = dumps({"register": reading.register, "symbol": symbol or None, "description": description or None})
+    value = dumps(reading.value) if isinstance(reading.value, str) else reading.digits
+    return f'{head[:-1]}, "value": {value}, "unit": {dumps(reading.unit or None)}}}'
 
 
 def print_registers(as_json: bool) -> None:
     """Print the table of registers."""
-    from json import dumps
-
-    objects = []
-    for register, (symbol, unit, description) in known_registers().items():
-        row = {
-            "register": register,
-            "symbol": symbol or None,
-            "unit": unit or None,
-            "description": description,
-        }
-        objects.append(dumps(row))
-        if not as_json:
-            print(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
+    rows = [(register, *row) for register, row in known_registers().items()]
     if as_json:
-        print("[" + ",\n ".join(objects) + "]")
+        from json import dumps
+
+        names = ("register", "symbol", "unit", "description")
+        print("[" + ",\n ".join(dumps({n: v or None for n, v in zip(names, row)}) for row in rows) + "]")
+    else:
+        for register, symbol, unit, description in rows:
+            print(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
 
 
 def print_all(meter: Meter, as_json: bool, screen: Screen) -> None:
@@ -1447,9 +1287,7 @@ def print_all(meter: Meter, as_json: bool, screen: Screen) -> None:
         for reading in meter.read_all(list(known)):
             screen.clear()
             symbol, _, description = known[reading.register]
-            row = (
-                f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}\n"
-            )
+            row = f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}\n"
             print((",\n " if count else "[") + to_json(reading) if as_json else row, end="", flush=True)
             count += 1
     except KamstrupError as error:
@@ -1469,11 +1307,10 @@ def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -
     print(f"meter:    {reading} (register {reading.register})")
     print(f"push:     svalue {svalue} to idx {idx} at {domoticz.url}")
     device = domoticz.device(idx)
-    texts = (str(device.get(key)) for key in ("Name", "Type", "SubType", "Data"))
-    name, kind, subkind, data = ("".join(filter(str.isprintable, text)) for text in texts)
-    print(f"device:   {name} ({kind}, {subkind}), now {data}")
+    name, kind, subkind, data = (device.get(key) for key in ("Name", "Type", "SubType", "Data"))
+    print(one_line(f"device:   {name} ({kind}, {subkind}), now {data}"))
     for misfit in misfits(reading, svalue, device):
-        print(f"warning:  {''.join(filter(str.isprintable, misfit))}")
+        print(one_line(f"warning:  {misfit}"))
 
 
 def run(arguments: Sequence[str] | None) -> None:
@@ -1523,4 +1360,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(exit_code)  # the interpreter's own way out takes a tenth of the run, and tidies up nothing of ours

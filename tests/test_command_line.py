@@ -161,9 +161,7 @@ def test_names_of_kamstrups_documents(name, register):
     assert kr.register_id(name) == register
 
 
-@pytest.mark.parametrize(
-    ("typo", "meant"), [("E11", "E1"), ("FLOW", "FLOW1"), ("POWER2", "POWER1"), ("VC", "V")]
-)
+@pytest.mark.parametrize(("typo", "meant"), [("E11", "E1"), ("FLOW", "FLOW1"), ("POWER2", "POWER1"), ("VC", "V")])
 def test_unknown_symbols_suggest_close_ones(typo, meant):
     with pytest.raises(kr.UsageError, match=meant):
         kr.register_id(typo)
@@ -247,7 +245,7 @@ def test_status_line_gives_way_to_the_error():
         code, _, shown = on_a_terminal(meter.port, 60, "--wait", 3)
     assert code == 4
     assert "no answer from the meter - press a button" in shown
-    assert screen(shown.rstrip("\n")).startswith("kamstrup_read: no answer from the meter (2 tries)")
+    assert screen(shown.rstrip("\n")).startswith("kamstrup_read: no answer from the meter (tries: 2)")
 
 
 def test_no_status_line_where_nothing_goes_wrong():

@@ -47,9 +47,7 @@ def test_pushed(meter, webroot, slash):
         result = push(meter, domoticz.url + webroot + slash)
     assert (result.code, result.out, result.err) == (0, "", "")
     assert domoticz.pushes == [("12", "16235")]
-    assert domoticz.requests == [
-        f"{webroot}/json.htm?type=command&param=udevice&idx=12&nvalue=0&svalue=16235"
-    ]
+    assert domoticz.requests == [f"{webroot}/json.htm?type=command&param=udevice&idx=12&nvalue=0&svalue=16235"]
 
 
 def test_url_from_the_environment(meter):

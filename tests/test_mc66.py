@@ -79,9 +79,7 @@ def test_recorded_read_out_of_a_401():
     }
 
 
-@pytest.mark.parametrize(
-    ("row", "length"), [(REAL_66_DATA, 81), (REAL_66_CONFIGURATION, 85)], ids=["/#1", "/#2"]
-)
+@pytest.mark.parametrize(("row", "length"), [(REAL_66_DATA, 81), (REAL_66_CONFIGURATION, 85)], ids=["/#1", "/#2"])
 def test_recorded_data_strings(row, length):
     found = kr.find_fields(on_the_line(row["text"]), length)
     assert kr.decode_fields(found, length) == list(row["decoded"]["fields"].values())
@@ -278,9 +276,7 @@ def test_given_up(register, damage, code, says):
         assert words in result.one_line()
 
 
-@pytest.mark.parametrize(
-    ("echo", "says"), [(False, "no answer from the meter"), (True, "only the head's echo")]
-)
+@pytest.mark.parametrize(("echo", "says"), [(False, "no answer from the meter"), (True, "only the head's echo")])
 @pytest.mark.parametrize("register", [60, "T1"])
 def test_silence_mentions_kmp(register, echo, says):
     with sim.KmpMeter(echo=echo, baudrate=0) as meter:

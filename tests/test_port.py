@@ -35,9 +35,9 @@ import kamstrup_read as kr
     [
         ("/dev/ttyNONE0", ["/dev/ttyNONE0 does not exist", "there is"]),
         ("60", ["60 does not exist"]),
-        ("/tmp", ["/tmp is not a serial port"]),
-        (str(PROGRAM), ["is not a serial port"]),
-        ("/dev/null", ["/dev/null is not a serial port"]),
+        ("/tmp", ["/tmp is no serial port"]),
+        (str(PROGRAM), ["is no serial port"]),
+        ("/dev/null", ["/dev/null is no serial port"]),
         ("", ["does not exist"]),
         ("nonsense://x", ["can't be opened", "nonsense"]),
         ("socket://", ["can't be opened"]),

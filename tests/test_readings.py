@@ -12,7 +12,7 @@ import kamstrup_read as kr
 
 
 def shown(unit: int, sign_exponent: int, value: str) -> str:
-    return str(kr.decode_block((60, unit, sign_exponent, bytes.fromhex(value))))
+    return str(kr.decode_block(60, (unit, sign_exponent, bytes.fromhex(value))))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_numbers_are_exact_and_never_binary(sign_exponent, raw):
 
 @given(st.integers(0, 255), st.integers(0, 255), st.binary(min_size=1, max_size=30))
 def test_no_value_crashes_and_none_is_unprintable(unit, sign_exponent, raw):
-    reading = kr.decode_block((60, unit, sign_exponent, raw))
+    reading = kr.decode_block(60, (unit, sign_exponent, raw))
     assert str(reading).isascii()
     assert str(reading).isprintable()
     assert str(reading)
