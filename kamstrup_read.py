@@ -139,7 +139,7 @@ def known_registers() -> dict[int, tuple[str, str, str]]:
 
 def register_id(text: str) -> int:
     """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
-    if re.fullmatch("[0-9]{1,9}|0[xX][0-9a-fA-F]{1,9}", text):
+    if re.fullmatch("[0-9]{1,15}|0[xX][0-9a-fA-F]{1,15}", text):
         number = int(text, 16 if text[1:2] in ("x", "X") else 10)
         if number > 0xFFFF:
             raise UsageError(f"register {text} is out of range: 0 to 65535")
@@ -566,8 +566,10 @@ class Meter:
                 found = find(self._heard)
         if found is not None:  # so the request has left, however slow the line is thought to be
             self._last = time.monotonic()
-        for part in re.findall(b"[^\r]*\r|[^\r]+", fresh[-MAX_HEARD:]):
-            self._watch.trace(f"<- {part.hex(' ')}")
+        *lines, rest = fresh[-MAX_HEARD:].split(STOP)
+        for part in (*(line + STOP for line in lines), rest):
+            if part:
+                self._watch.trace(f"<- {part.hex(' ')}")
         return found
 
     def _failure(self, request: bytes) -> TryFailed:
@@ -1061,12 +1063,12 @@ def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[s
 
 
 def _shown(svalue: str, device: dict[str, Any], unit: str) -> tuple[float, str]:
-    """What a Counter would show, and in which unit."""
+    """What a Counter would show (nan if Domoticz does not tell its divider), and in which unit."""
     shown_unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal"))) or str(device.get("ValueUnits") or unit)
     try:
         return float(svalue) / float(device["Divider"]), shown_unit
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return float(svalue), shown_unit
+        return float("nan"), shown_unit
 
 
 # ---------------------------------------------------------------- command line
@@ -1089,7 +1091,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> Parser:
-    """The command line. The width spares argparse an import with which to find the terminal's."""
+    """The command line."""
+    # Two things that argparse would spend a tenth of the whole run on: looking for translations of its
+    # few words, and importing shutil to find the width of a terminal.
+    argparse._ = str  # type: ignore[attr-defined]
     parser = Parser(
         prog="kamstrup_read.py",
         usage="%(prog)s [options] PORT REGISTER [IDX]",

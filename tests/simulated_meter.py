@@ -270,8 +270,10 @@ class KmpMeter(Line):
         pace: bool = False,
         echo: bool = False,
         baudrate: int = 1200,
+        rest: float = REST,
     ) -> None:
         super().__init__(pace, echo)
+        self.rest = rest
         self.registers = example() if registers is None else registers
         self.faults = iter(faults)
         self.always = always or right
@@ -298,7 +300,7 @@ class KmpMeter(Line):
         fault = next(self.faults, self.always)
         self.send_chunks(fault(self, request, answer))
         if fault is not right:
-            self._deaf_until = time.monotonic() + REST - 0.1  # clocks and schedulers are not perfect
+            self._deaf_until = time.monotonic() + self.rest - 0.1  # clocks and schedulers are not perfect
 
     def _reply(self, content: bytes) -> bytes:
         if content[1] == 0x01:

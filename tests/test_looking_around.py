@@ -214,7 +214,11 @@ def test_no_warning_where_value_and_device_fit(register, idx, options):
     [
         pytest.param(GJ, 12, (), ["integers", "--multiply 1000"], id="a Counter given decimals"),
         pytest.param(
-            GJ, 1, ("--multiply", 1000), ["Energy", "would show 16.235 kWh", "unit GJ"], id="GJ to Energy"
+            GJ,
+            1,
+            ("--multiply", 1000),
+            ["would show 16.235 kWh for 16.235 GJ", "Type Counter, unit GJ"],
+            id="GJ to Energy",
         ),
         pytest.param(M3, 1, ("--multiply", 1000), ["147.307 kWh", "Type Water"], id="m3 to Energy"),
         pytest.param(MWH, 1, ("--multiply", 1000), ["16.235 kWh", "unit MWh"], id="MWh to Energy"),
