@@ -305,8 +305,17 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
 
 # ---------------------------------------------------------------- readings
 
-# Unit ids of values that are not plain numbers. Of some the layout is not known.
+# Units of values that are not plain numbers. Dates and times: their digits (of the number, or three for each
+# byte), how to write them in ISO form, and the part of it that counts.
 TIME_OF_DAY, DATE, MONTH_DAY, CLOCK_382, ASCII, DATE_AND_TIME = 47, 48, 50, 53, 54, 79
+SPELLED = (TIME_OF_DAY, DATE, MONTH_DAY)
+ISO_FORMS = {
+    TIME_OF_DAY: ("(..)(..)(..)", r"2000-01-01T\1:\2:\3", slice(11, 19)),
+    DATE: ("(..)(..)(..)", r"20\1-\2-\3T00:00:00", slice(10)),
+    MONTH_DAY: ("00(..)(..)", r"2000-\1-\2T00:00:00", slice(5, 10)),
+    CLOCK_382: ("(?:...){2}0(..)0(..)0(..)0(..)0(..)0(..)", r"20\6-\5-\4T\3:\2:\1", slice(19)),
+    DATE_AND_TIME: ("...0(..)0(..)0(..)0(..)0(..)0(..)", r"20\1-\2-\3T\4:\5:\6", slice(19)),
+}
 UNKNOWN_LAYOUTS = (49, 59, 63, 64, 72)
 
 
@@ -335,13 +344,19 @@ def decode_block(register: int, block: Block) -> Reading:
     """The reading in a block of an answer (5512-447, sections 4.1 and 4.2)."""
     unit, sign_exponent, raw = block
     number = decode_number(sign_exponent, raw)
-    if unit in (TIME_OF_DAY, DATE, MONTH_DAY):  # 0 for a date and other nonsense is shown as it is
-        return Reading(register, _iso(unit, f"{number:06f}", raw) or f"{number:f}", "")
     name = UNITS.get(unit, f"unit {unit}")
-    if unit in (ASCII, CLOCK_382, DATE_AND_TIME, *UNKNOWN_LAYOUTS):
-        text = _text(raw) if unit == ASCII else "" if unit in UNKNOWN_LAYOUTS else _iso(unit, "", raw)
-        return Reading(register, text, "") if text else Reading(register, "0x" + raw.hex(), name)
-    return Reading(register, number, name)
+    text = ""
+    if unit in ISO_FORMS:
+        text = _iso(unit, f"{number:06f}" if unit in SPELLED else "".join(f"{byte:03}" for byte in raw))
+    elif unit == ASCII:
+        text = raw.decode("latin-1").strip("\0 ")
+    elif unit not in UNKNOWN_LAYOUTS:
+        return Reading(register, number, name)
+    if text.isascii() and text.isprintable() and text:
+        return Reading(register, text, "")
+    if unit in SPELLED:  # a date that was never set is 0
+        return Reading(register, f"{number:f}", "")
+    return Reading(register, "0x" + raw.hex(), name)
 
 
 def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
@@ -354,47 +369,33 @@ def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
     return Decimal(f"{sign}{integer}E{'-' if sign_exponent & 0x40 else '+'}{sign_exponent & 0x3F}")
 
 
-def _iso(unit: int, digits: str, raw: bytes) -> str:
-    """Digits that spell hhmmss, YYMMDD or 00MMDD, or the bytes of a clock, in ISO form; '' for nonsense."""
+def _iso(unit: int, digits: str) -> str:
+    """What the digits spell, in ISO form; '' for nonsense."""
     from datetime import datetime
 
+    form, iso, part = ISO_FORMS[unit]
+    found = re.fullmatch(form, digits)
+    text = found.expand(iso) if found else ""
     try:
-        if unit == TIME_OF_DAY:
-            text, part = f"2000-01-01T{digits[:2]}:{digits[2:4]}:{digits[4:]}", slice(11, None)
-        elif unit == DATE:
-            text, part = f"20{digits[:2]}-{digits[2:4]}-{digits[4:]}T00:00:00", slice(10)
-        elif unit == MONTH_DAY:
-            text, part = f"2{digits[:2]}0-{digits[2:4]}-{digits[4:]}T00:00:00", slice(5, 10)
-        else:  # flags, weekday, s, min, h, day, month, year; or summer time, year, month, day, h, min, s
-            fields = raw[:1:-1] if unit == CLOCK_382 else raw[1:]
-            text, part = "20%02d-%02d-%02dT%02d:%02d:%02d" % tuple(fields), slice(None)  # noqa: UP031
         datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+    except ValueError:
         return ""
     return text[part]
-
-
-def _text(raw: bytes) -> str:
-    text = raw.decode("latin-1").strip("\0 ")
-    return text if text.isascii() and text.isprintable() else ""
 
 
 def svalue_of(value: Decimal, multiply: Decimal | None = None, decimals: int | None = None) -> str:
     """The value as Domoticz gets it: plain digits, never an exponent.
 
-    Multiplied exactly, then without trailing zeros; rounded half-even to `decimals` places.
+    Multiplied exactly, rounded half-even to `decimals` places, and then without trailing zeros.
     """
     exact = Context(prec=1000)  # more digits than a value of 255 bytes times a factor can have
     if multiply is not None:
         value = exact.multiply(value, multiply)
     if decimals is not None:
-        value = min(value, value.quantize(Decimal(10) ** -decimals, ROUND_HALF_EVEN, exact), key=_places)
+        value = value.quantize(Decimal(10) ** -decimals, ROUND_HALF_EVEN, exact)
     digits = f"{value or abs(value):f}"  # never -0
-    return digits.rstrip("0").rstrip(".") if multiply is not None and "." in digits else digits
-
-
-def _places(value: Decimal) -> int:
-    return -int(value.as_tuple().exponent)
+    as_it_comes = (multiply, decimals) == (None, None)
+    return digits if as_it_comes or "." not in digits else digits.rstrip("0").rstrip(".")
 
 
 # ---------------------------------------------------------------- the line to the meter
@@ -520,11 +521,11 @@ class Meter:
                 if left <= max(0, self._rest_left()):
                     break
         worst = max(failures, key=lambda failure: failure.weight)
-        alike = sum(type(failure) is type(worst) for failure in failures)
-        tries = f"tries: {alike} of {len(failures)}" if alike < len(failures) else f"tries: {alike}"
-        detail = f", the last: {worst}" if str(worst) else ""
+        times = sum(type(failure) is type(worst) for failure in failures)
+        seen = f"{worst.seen} in {times} of {len(failures)} tries"
+        detail = f" (the last: {worst})" if str(worst) else ""
         hint = f"; {self.hint}" if isinstance(worst, NoAnswer) else ""
-        raise type(worst)(f"{worst.seen} ({tries}{detail}): {worst.advice}{hint}")
+        raise type(worst)(f"{seen}{detail}: {worst.advice}{hint}")
 
     def _send(self, request: bytes) -> None:
         """Send a request as soon as the meter may be asked."""
@@ -1001,27 +1002,24 @@ def _unreachable(url: str, error: BaseException) -> str:
     from socket import gaierror, timeout
     from ssl import SSLCertVerificationError, SSLError
 
-    reasons: tuple[tuple[type[BaseException], str], ...] = (
-        (
-            SSLCertVerificationError,
-            f"the certificate of {url} can't be verified: name the file of your own CA in REQUESTS_CA_BUNDLE, "
-            "or give --insecure if you trust the network",
-        ),
-        (SSLError, f"no https at {url}: is this the https port, or should the --url begin with http:?"),
-        (gaierror, f"the host in {url} is not known: is it spelled right?"),
-        (ConnectionRefusedError, f"nothing listens at {url}: is Domoticz running, is the port right?"),
-        (timeout, f"Domoticz at {url} did not answer in time"),
-        (TimeoutError, f"Domoticz at {url} did not answer in time"),
-        (HTTPException, f"no http at {url}: should the --url begin with https:?"),
-        (ConnectionError, f"{url} broke off: should the --url begin with https:?"),
-    )
+    reasons: dict[type[BaseException], str] = {
+        SSLCertVerificationError: "has a certificate that can't be verified: name your own CA's file in "
+        "REQUESTS_CA_BUNDLE, or give --insecure if you trust the network",
+        SSLError: "does not speak https: is this the https port, or should the --url begin with http:?",
+        gaierror: "is not known: is the host spelled right?",
+        ConnectionRefusedError: "refused: nothing listens there; is Domoticz running, is the port right?",
+        timeout: "did not answer in time",
+        TimeoutError: "did not answer in time",
+        HTTPException: "does not speak http: should the --url begin with https:?",
+        ConnectionError: "broke off: should the --url begin with https:?",
+    }
     causes = [error]
     while causes[-1].__context__ is not None:
         causes.append(causes[-1].__context__)
-    for kind, reason in reasons:
+    for kind, reason in reasons.items():
         if any(isinstance(cause, kind) for cause in causes):
-            return reason
-    return f"{url} can't be reached: {causes[-1]}"
+            return f"Domoticz at {url} {reason}"
+    return f"Domoticz at {url} can't be reached: {causes[-1]}"
 
 
 KWH = {"Wh": 0.001, "kWh": 1, "MWh": 1000, "GJ": 1000 / 3.6, "Gcal": 1163}  # units of energy in kWh
@@ -1185,11 +1183,12 @@ def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
     if "@" in url:
         raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
     try:
-        well_formed = re.fullmatch(r"https?://[!-~]+", url) and not re.search(r"[?#\\%]", url)
-        good = well_formed and urlsplit(url).hostname and urlsplit(url).port != 0
+        good = (
+            re.fullmatch(r"https?://[^/?#\\%]+[!-~]*", url) and urlsplit(url).hostname and urlsplit(url).port != 0
+        )
     except ValueError:
         good = False
-    if not good:
+    if not good or re.search(r"[?#\\%]", url):
         raise UsageError(f"--url or DOMOTICZ_URL must look like {DEFAULT_URL} or https://host/path")
     if args.insecure and not url.startswith("https"):
         raise UsageError("--insecure does nothing without https")

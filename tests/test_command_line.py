@@ -248,7 +248,7 @@ def test_status_line_gives_way_to_the_error():
         code, _, shown = on_a_terminal(meter.port, 60, "--wait", 3)
     assert code == 4
     assert "no answer from the meter - press a button" in shown
-    assert screen(shown.rstrip("\n")).startswith("kamstrup_read: no answer from the meter (tries: 2)")
+    assert screen(shown.rstrip("\n")).startswith("kamstrup_read: no answer from the meter in 2 of 2 tries")
 
 
 def test_no_status_line_where_nothing_goes_wrong():
