@@ -1183,12 +1183,10 @@ def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
     if "@" in url:
         raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
     try:
-        good = (
-            re.fullmatch(r"https?://[^/?#\\%]+[!-~]*", url) and urlsplit(url).hostname and urlsplit(url).port != 0
-        )
+        good = urlsplit(url).hostname and urlsplit(url).port != 0
     except ValueError:
         good = False
-    if not good or re.search(r"[?#\\%]", url):
+    if not good or not re.fullmatch("https?://[!-~]+", url) or re.search(r"[?#\\%]", url):
         raise UsageError(f"--url or DOMOTICZ_URL must look like {DEFAULT_URL} or https://host/path")
     if args.insecure and not url.startswith("https"):
         raise UsageError("--insecure does nothing without https")
