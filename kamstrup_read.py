@@ -139,11 +139,10 @@ def known_registers() -> dict[int, tuple[str, str, str]]:
 
 def register_id(text: str) -> int:
     """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
-    if re.fullmatch("[0-9]{1,15}|0[xX][0-9a-fA-F]{1,15}", text):
+    if re.fullmatch("[0-9]{1,5}|0[xX][0-9a-fA-F]{1,4}", text):
         number = int(text, 16 if text[1:2] in ("x", "X") else 10)
-        if number > 0xFFFF:
-            raise UsageError(f"register {text} is out of range: 0 to 65535")
-        return number
+        if number <= 0xFFFF:
+            return number
 
     def bare(symbol: str) -> str:  # METER-NO-1, "METER NO 1", meter_no_1
         return re.sub("[ _-]", "", symbol).upper()
@@ -556,8 +555,7 @@ class Meter:
         None after `silence` s without a byte; or, against bytes without end, when an answer of `longest`
         bytes that began in time must be over.
         """
-        sending = max(0.0, self._last - time.monotonic())
-        limit = Timeout(sending + silence + longest * BITS / self._speed)
+        limit = Timeout(max(0, -self._quiet()) + silence + longest * BITS / self._speed)
         fresh, found = b"", None
         while found is None and self._quiet() < silence and not limit.expired():
             data = self._read()
@@ -567,10 +565,8 @@ class Meter:
                 found = find(self._heard)
         if found is not None:  # so the request has left, however slow the line is thought to be
             self._last = time.monotonic()
-        *lines, rest = fresh[-MAX_HEARD:].split(STOP)
-        for part in (*(line + STOP for line in lines), rest):
-            if part:
-                self._watch.trace(f"<- {part.hex(' ')}")
+        if fresh:
+            self._watch.trace("<- " + fresh[-MAX_HEARD:].hex(" ").replace("0d ", "0d\n<- "))
         return found
 
     def _failure(self, request: bytes) -> TryFailed:
@@ -897,6 +893,8 @@ TROUBLE = {  # what an HTTP status means
     403: "refuses: this user may only view, or may not touch this sensor",
     400: "does not know the address: does its --url need a path at the end, such as /domoticz?",
     404: "does not know the address: is there a path too many or too few at the end of --url?",
+    3: "redirects elsewhere: give its own address as --url",  # any 3xx
+    5: "is in trouble, or a proxy before it",  # and the rest
 }
 
 
@@ -951,8 +949,7 @@ class Domoticz:
             raise DomoticzError(_unreachable(self.url, error)) from error
         self._watch.trace(f"<- {status} {self._scrub(body)}")
         if status != requests.codes.ok:
-            other = "redirects elsewhere: give its own address as --url" if status // 100 == 3 else ""
-            trouble = TROUBLE.get(status) or other or "is in trouble, or a proxy before it"
+            trouble = TROUBLE.get(status) or TROUBLE.get(status // 100, TROUBLE[5])
             raise DomoticzError(f"Domoticz at {self.url} {trouble} (HTTP {status})")
         try:
             answer = json.loads(body)
@@ -1024,49 +1021,48 @@ def _unreachable(url: str, error: BaseException) -> str:
 
 KWH = {"Wh": 0.001, "kWh": 1, "MWh": 1000, "GJ": 1000 / 3.6, "Gcal": 1163}  # units of energy in kWh
 COUNTER_UNITS = {"0": "kWh", "1": "m3", "2": "m3", "4": "kWh"}  # by SwitchTypeVal; a plain Counter has its own
+COUNTER_TYPES = {"kWh": "Type Energy", "m3": "Type Water"}
+COUNTER_TYPES.update({unit: f"Type Counter, unit {unit}" for unit in ("GJ", "MWh", "Gcal")})
+WRONG_SENSORS = {  # by SubType
+    "Counter Incremental": "it adds every value to those before",
+    "kWh": "it wants watt;watthour, one number is shown wrong and never logged",
+}
 
 
 def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
     """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
     kind, subkind, unit = str(device.get("Type")), str(device.get("SubType")), reading.unit
-    kinds = {"m3": "Type Water", "kWh": "Type Energy", "Wh": "Type Energy"}
     advice = f"use a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
-    if unit in kinds or unit in KWH:
-        settings = f"{kinds.get(unit, f'Type Counter, unit {unit}')}, Divider 1000"
-        factor = 1 if unit == "Wh" else 1000
-        advice = f"use a Counter, set {settings} in its Edit dialog, and --multiply {factor}"
+    if unit in COUNTER_TYPES:
+        settings = f"{COUNTER_TYPES[unit]}, Divider 1000 in its Edit dialog"
+        advice = f"use a Counter, set {settings}, and --multiply 1000"
     if kind == "RFXMeter":
-        if "." in svalue:
-            yield f"a Counter wants integers and cuts the decimals off in its log: {advice}"
-        shown, shown_unit = _shown(svalue, device, unit)
-        meant = float(reading.digits) * KWH.get(unit, 1) / KWH.get(shown_unit, 1)
-        if (unit != shown_unit and not {unit, shown_unit} <= set(KWH)) or not abs(shown - meant) <= abs(
-            meant
-        ) / 1000:
-            yield f"it would show {shown:.6g} {shown_unit} for {reading}: {advice}"
-        present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
-        if present and shown < float(present.group()):
-            yield f"it has {device['Counter']} already, which is more: its next use would be negative"
-    elif subkind == "Counter Incremental":
-        yield f"it adds every value to those before: {advice}"
-    elif subkind == "kWh":
-        yield f"it wants watt;watthour, one number is shown wrong and never logged: {advice}"
+        yield from (f"{problem}: {advice}" for problem in _counter_misfits(reading, svalue, device))
+    elif subkind in WRONG_SENSORS:
+        yield f"{WRONG_SENSORS[subkind]}: {advice}"
     elif subkind == "Custom Sensor":
         if len(svalue.lstrip("-0.").replace(".", "")) > 6:
             yield f"it keeps 6 digits of {svalue}: {advice}"
-    elif kind != "Temp":
-        yield f"it is no sensor for a meter reading: {advice}"
-    elif unit != "C":
-        yield f"it shows degrees, the meter says {reading}: {advice}"
+    elif kind != "Temp" or unit != "C":
+        yield f"it is no sensor for {reading}: {advice}"
 
 
-def _shown(svalue: str, device: dict[str, Any], unit: str) -> tuple[float, str]:
-    """What a Counter would show (nan if Domoticz does not tell its divider), and in which unit."""
-    shown_unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal"))) or str(device.get("ValueUnits") or unit)
+def _counter_misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
+    if "." in svalue:
+        yield "a Counter wants integers and cuts the decimals off in its log"
+    own = str(device.get("ValueUnits") or reading.unit)
+    unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal")), own)
     try:
-        return float(svalue) / float(device["Divider"]), shown_unit
+        shown = float(svalue) / float(device["Divider"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return float("nan"), shown_unit
+        return  # Domoticz does not tell how it shows the value
+    meant = float(reading.digits) * KWH.get(reading.unit, 1) / KWH.get(unit, 1)
+    alike = unit == reading.unit or {unit, reading.unit} <= set(KWH)
+    if not alike or abs(shown - meant) > abs(meant) / 1000:
+        yield f"it would show {shown:.6g} {unit} for {reading}"
+    present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
+    if present and shown < float(present.group()):
+        yield f"it has more already ({device['Counter']}), so its next use would be negative"
 
 
 # ---------------------------------------------------------------- command line
@@ -1139,8 +1135,9 @@ def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if re.fullmatch(form, text) and low <= Decimal(text) <= high:
             return kind(text)
-        whole = "whole number" if kind is int else "number"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {whole} from {low:g} to {high:g}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no {'whole ' * (kind is int)}number from {low:g} to {high:g}"
+        )
 
     return read
 
@@ -1206,8 +1203,8 @@ class Screen(Watch):
         self._seen = self._shown = ""
 
     def trace(self, text: str) -> None:
-        if self._verbose:
-            to_stderr(text)
+        for line in text.splitlines() if self._verbose else ():
+            to_stderr(line)
 
     def asked(self) -> None:
         if self._pushing:  # the processor is idle while the meter answers, and requests is slow to import

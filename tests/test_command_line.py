@@ -26,9 +26,9 @@ PORT = "/dev/null"  # where it is opened, the exit code is 3
     [
         ([], "PORT and REGISTER are needed"),
         ([PORT], "PORT and REGISTER are needed"),
-        ([PORT, "65536"], "out of range"),
-        ([PORT, "0x10000"], "out of range"),
-        ([PORT, "999999999999"], "out of range"),
+        ([PORT, "65536"], "no register"),
+        ([PORT, "0x10000"], "no register"),
+        ([PORT, "999999999999"], "no register"),
         ([PORT, "9" * 5000], "no register"),
         ([PORT, "0x"], "no register"),
         ([PORT, "0xg"], "no register"),

@@ -226,10 +226,10 @@ def test_no_warning_where_value_and_device_fit(register, idx, options):
         pytest.param(M3, 12, ("--multiply", 1000), ["147.307 GJ", "Type Water"], id="m3 to a Counter of GJ"),
         pytest.param(GJ, 12, ("--multiply", 100), ["1.6235 GJ", "--multiply 1000"], id="wrong factor"),
         pytest.param(GJ, 8, ("--multiply", 1000), ["watt;watthour", "Counter"], id="Electric"),
-        pytest.param(GJ, 9, (), ["no sensor for a meter reading"], id="Text"),
-        pytest.param(GJ, 10, (), ["no sensor for a meter reading"], id="switch"),
+        pytest.param(GJ, 9, (), ["no sensor for 16.235 GJ", "use a Counter"], id="Text"),
+        pytest.param(GJ, 10, (), ["no sensor for 16.235 GJ", "use a Counter"], id="switch"),
         pytest.param(GJ, 7, ("--multiply", 1000), ["adds", "Counter"], id="Counter Incremental"),
-        pytest.param(GJ, 3, (), ["degrees", "Counter"], id="GJ to Temperature"),
+        pytest.param(GJ, 3, (), ["no sensor for 16.235 GJ", "use a Counter"], id="GJ to Temperature"),
         pytest.param(M3, 2, ("--multiply", "1000000"), ["6 digits"], id="9 digits to a Custom Sensor"),
     ],
 )
@@ -244,7 +244,7 @@ def test_warnings_say_what_is_wrong_and_what_to_change(register, idx, options, s
 def test_warning_when_the_counter_has_more():
     _, _, warnings = dry_run(GJ, 12, "--multiply", 1000, device={"Counter": "16.236 GJ"})
     assert len(warnings) == 1
-    assert "16.236 GJ already" in warnings[0]
+    assert "more already (16.236 GJ)" in warnings[0]
 
 
 @pytest.mark.parametrize(
