@@ -153,6 +153,8 @@ def register_id(text: str) -> int:
         return found
     from difflib import get_close_matches
 
+    if "/" in text:
+        raise UsageError(f"{text!r} is no register: PORT comes first, then REGISTER")
     close = " or ".join(get_close_matches(bare(text), symbols, n=3, cutoff=0.5))
     raise UsageError(f"no register {text!r}: {close and f'{close}? '}--list-registers shows all")
 
@@ -657,9 +659,10 @@ def _opening_error(name: str, error: Exception) -> PortError:
     from serial.tools.list_ports import comports
 
     names = sorted(glob("/dev/serial/by-id/*")) + sorted(port.device for port in comports())
-    there_is = ", ".join(names[:8]) or "none; is the IR head plugged in?"
+    there_is = ", ".join(names[:8]) or "none"
     missing = number in (e.ENOENT, e.ENXIO, e.ENODEV) or "FileNotFoundError" in text
-    return PortError(f"{name} {'does not exist' if missing else 'is no serial port'}: there is {there_is}")
+    what = "does not exist: is the IR head plugged in?" if missing else "is no serial port."
+    return PortError(f"{name} {what} There is {there_is}")
 
 
 def within(seconds: float, action: Callable[[], T]) -> T:
@@ -891,8 +894,8 @@ TROUBLE = {  # what an HTTP status means
     "not be allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
     "trusted networks there, and give no password",
     403: "refuses: this user may only view, or may not touch this sensor",
-    400: "does not know the address: does its --url need a path at the end, such as /domoticz?",
-    404: "does not know the address: is there a path too many or too few at the end of --url?",
+    400: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
+    404: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
     3: "redirects elsewhere: give its own address as --url",  # any 3xx
     5: "is in trouble, or a proxy before it",  # and the rest
 }
@@ -990,7 +993,7 @@ class Domoticz:
 
         for secret in (b64encode(b":".join(self._login)), *reversed(self._login)):
             body = body.replace(secret, b"***") if secret else body
-        return body[:500].decode("utf-8", "replace")
+        return " ".join(body[:500].decode("utf-8", "replace").split())
 
 
 def _unreachable(url: str, error: BaseException) -> str:
@@ -1032,36 +1035,41 @@ WRONG_SENSORS = {  # by SubType
 def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
     """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
     kind, subkind, unit = str(device.get("Type")), str(device.get("SubType")), reading.unit
-    advice = f"use a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
+    advice = f"take a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
     if unit in COUNTER_TYPES:
         settings = f"{COUNTER_TYPES[unit]}, Divider 1000 in its Edit dialog"
-        advice = f"use a Counter, set {settings}, and --multiply 1000"
-    if kind == "RFXMeter":
-        yield from (f"{problem}: {advice}" for problem in _counter_misfits(reading, svalue, device))
-    elif subkind in WRONG_SENSORS:
+        advice = f"take a Counter, set {settings}, and --multiply 1000"
+    if subkind in WRONG_SENSORS:
         yield f"{WRONG_SENSORS[subkind]}: {advice}"
-    elif subkind == "Custom Sensor":
-        if len(svalue.lstrip("-0.").replace(".", "")) > 6:
-            yield f"it keeps 6 digits of {svalue}: {advice}"
-    elif kind != "Temp" or unit != "C":
+    elif kind == "RFXMeter":
+        yield from _scale_misfits(reading, svalue, device, advice)
+    elif unit in COUNTER_TYPES or (subkind != "Custom Sensor" and (kind, unit) != ("Temp", "C")):
         yield f"it is no sensor for {reading}: {advice}"
+    elif float(svalue) != float(reading.digits):
+        yield f"it would show {svalue} for {reading}: leave out --multiply, unless that is its unit"
 
 
-def _counter_misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
-    if "." in svalue:
-        yield "a Counter wants integers and cuts the decimals off in its log"
+def _scale_misfits(reading: Reading, svalue: str, device: dict[str, Any], advice: str) -> Iterator[str]:
+    """What is wrong with the scale of a Counter."""
     own = str(device.get("ValueUnits") or reading.unit)
     unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal")), own)
+    alike = unit == reading.unit or {unit, reading.unit} <= set(KWH)
+    meant = float(reading.digits) * KWH.get(reading.unit, 1) / KWH.get(unit, 1)
     try:
-        shown = float(svalue) / float(device["Divider"])
+        divider = float(device["Divider"])
+        shown = float(svalue) / divider
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return  # Domoticz does not tell how it shows the value
-    meant = float(reading.digits) * KWH.get(reading.unit, 1) / KWH.get(unit, 1)
-    alike = unit == reading.unit or {unit, reading.unit} <= set(KWH)
+    if not alike:
+        advice = f"if idx {device.get('idx')} is the right one, {advice}"
+    elif unit == reading.unit and divider == 1000:
+        advice = "add --multiply 1000"
+    if "." in svalue:
+        yield f"a Counter wants integers, and cuts the decimals off in its log: {advice}"
     if not alike or abs(shown - meant) > abs(meant) / 1000:
-        yield f"it would show {shown:.6g} {unit} for {reading}"
+        yield f"it would show {shown:.6g} {unit} for {reading}: {advice}"
     present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
-    if present and shown < float(present.group()):
+    if alike and present and meant < float(present.group()):
         yield f"it has more already ({device['Counter']}), so its next use would be negative"
 
 
@@ -1100,7 +1108,7 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add("port", metavar="PORT", nargs="?", help="serial port of the IR head, or a pySerial URL")
     add("register", metavar="REGISTER", nargs="?", help="60, 0x3c or a symbol such as E1; or all")
-    add("idx", metavar="IDX", nargs="?", type=number(1, 10**9, int), help="Domoticz idx; none: print only")
+    add("idx", metavar="IDX", nargs="?", type=number(1, 999999999, int), help="Domoticz idx; none: print only")
     add("--list-registers", action="store_true", help="print the known registers and stop")
     add("--json", action="store_true", help="print as JSON")
     add("-v", "--verbose", action="store_true", help="tell on stderr what happens, every frame as hex")
@@ -1115,7 +1123,7 @@ def build_parser() -> Parser:
     timeout = "how much silence makes a try unanswered (default 2, mc66 3)"
     add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=timeout)
     add = parser.add_argument_group("Domoticz, with IDX").add_argument
-    add("--multiply", metavar="FACTOR", type=number(-1e12, 1e12, Decimal), help="(default 1)")
+    add("--multiply", metavar="FACTOR", type=number(-(10**9), 10**9, Decimal), help="(default 1)")
     add(
         "--decimals",
         metavar="N",
@@ -1135,9 +1143,7 @@ def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if re.fullmatch(form, text) and low <= Decimal(text) <= high:
             return kind(text)
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no {'whole ' * (kind is int)}number from {low:g} to {high:g}"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number from {low} to {high}")
 
     return read
 
@@ -1147,7 +1153,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:  # not repeated in full: somebody may have tried --password
-        parser.error(f"{unknown[0].split('=')[0]} is not understood")
+        name = unknown[0].split("=")[0]
+        parser.error(f"{name} is not understood" if name[:1] == "-" else "more than PORT, REGISTER and IDX")
     given = {name for name, value in vars(args).items() if value is not None and value is not False}
     needless: tuple[tuple[bool, set[str], str], ...] = (
         (args.list_registers, given - {"list_registers", "json"}, "with --list-registers"),
@@ -1167,7 +1174,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--multiply 0 leaves nothing of the reading")
     args.register = "all" if args.register.lower() == "all" else register_id(args.register)
     if args.register == "all" and (args.idx is not None or args.protocol == "mc66"):
-        parser.error("all is for a look at a KMP meter, without IDX and mc66")
+        parser.error("all is for printing, without IDX; and with mc66 name one register")
     return args
 
 

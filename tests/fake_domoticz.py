@@ -102,6 +102,7 @@ class FakeDomoticz:
         self.requests: list[str] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
+        self.tell = False  # print each push
         handler = type("BoundHandler", (Handler,), {"domoticz": self})
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.daemon_threads = True
@@ -157,6 +158,8 @@ class FakeDomoticz:
         if idx not in self.devices:
             return UNKNOWN_IDX
         with self.lock:  # nothing is checked: any svalue is stored, a missing one wipes the old one
+            if self.tell:
+                print(f"idx {idx} ({self.devices[idx]['Name']}) gets svalue {params.get('svalue')}", flush=True)
             self.svalues[idx] = params.get("svalue")
             self.pushes.append((idx, params.get("svalue")))
             self._show(self.devices[idx], params.get("svalue") or "")
@@ -251,12 +254,16 @@ def echoes_login(handler: Handler) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A stand-in for Domoticz; prints its address.")
     parser.add_argument("--port", type=int, default=0)
-    domoticz = FakeDomoticz(port=parser.parse_args().port)
+    try:
+        domoticz = FakeDomoticz(port=parser.parse_args().port)
+    except OSError as error:
+        raise SystemExit(f"fake_domoticz.py: {error}: take another --port") from None
     print(f"Domoticz is at {domoticz.url}. Ctrl-C stops it. Its sensors:")
     for idx, device in domoticz.devices.items():
         counter = re.sub("RFXMeter.*", "Counter", device["SubType"])
         print(f"  idx {idx:>2}  {device['Name']:<17} {counter:<20} {device['Data']}")
     sys.stdout.flush()
+    domoticz.tell = True
     with contextlib.suppress(KeyboardInterrupt):
         domoticz.serve()
 

@@ -73,15 +73,17 @@ class Line:
         rubbish = baudrate is not None and self.speed() != baudrate
         byte_time = BITS / (baudrate or self.speed() or 1200) if self.pace else 0.0
         due = time.monotonic()
+        sent = due
         for at in range(0, len(data), 1 if self.pace else 4096):
             piece = data[at : at + (1 if self.pace else 4096)]
             due += byte_time
             self.sleep(due - time.monotonic())
             if self.stopped:
                 return
+            sent = time.monotonic()
             self._write(bytes(byte * 37 + 101 & 0xFF for byte in piece) if rubbish else piece)
         if data:
-            self.log.append((time.monotonic(), "sent", data))
+            self.log.append((sent, "sent", data))
 
     def send_chunks(self, chunks: Chunks) -> None:
         """Send (pause, bytes) after (pause, bytes); an unpaced line keeps the pauses."""

@@ -36,8 +36,8 @@ LINE_FAULTS = [
     sim.restart,
     sim.rubbish(3000),
     sim.around(before=b"\x00\x55\x0d\x40\x12"),
-    sim.late(0.15),
-    sim.late(0.3),
+    sim.late(0.1),  # within the time-out, as a meter's answers are: later ones answer the round before
+    sim.late(0.2),
     *(sim.FAULTS[name] for name in ("register", "address", "cid", "lengths", "empty")),
 ]
 TROUBLES = [
@@ -73,7 +73,7 @@ class Soak:
         err = io.StringIO()
         with contextlib.redirect_stderr(err):
             push = ["60", "12", "--multiply", "1000", "--url", self.domoticz.url]
-            code = kr.main([self.meter.port, *push, "--wait", "0", "--timeout", "0.2"])
+            code = kr.main([self.meter.port, *push, "--wait", "0", "--timeout", "0.4"])
         self.codes[code] += 1
         new = self.domoticz.pushes[pushed:]
         told = err.getvalue()

@@ -202,6 +202,7 @@ def test_dry_run_shows_reading_push_and_device(old):
         pytest.param(GJ, 1, ("--multiply", "277777.78", "--decimals", 0), id="GJ as Wh to Energy"),
         pytest.param(CELSIUS, 3, (), id="C to Temperature"),
         pytest.param("POWER1", 2, (), id="kW to a Custom Sensor"),
+        pytest.param("FLOW1", 2, (), id="l/h to a Custom Sensor"),
     ],
 )
 def test_no_warning_where_value_and_device_fit(register, idx, options):
@@ -212,7 +213,8 @@ def test_no_warning_where_value_and_device_fit(register, idx, options):
 @pytest.mark.parametrize(
     ("register", "idx", "options", "says"),
     [
-        pytest.param(GJ, 12, (), ["integers", "--multiply 1000"], id="a Counter given decimals"),
+        pytest.param(GJ, 12, (), ["integers", ": add --multiply 1000"], id="a Counter given decimals"),
+        pytest.param(CELSIUS, 3, ("--multiply", 1000), ["would show 67250 for 67.25 C"], id="C times 1000"),
         pytest.param(
             GJ,
             1,
@@ -223,14 +225,20 @@ def test_no_warning_where_value_and_device_fit(register, idx, options):
         pytest.param(M3, 1, ("--multiply", 1000), ["147.307 kWh", "Type Water"], id="m3 to Energy"),
         pytest.param(MWH, 1, ("--multiply", 1000), ["16.235 kWh", "unit MWh"], id="MWh to Energy"),
         pytest.param(M3, 6, ("--multiply", 1000), ["1473.07 m3", "Divider 1000"], id="Water, divider 100"),
-        pytest.param(M3, 12, ("--multiply", 1000), ["147.307 GJ", "Type Water"], id="m3 to a Counter of GJ"),
+        pytest.param(
+            M3,
+            12,
+            ("--multiply", 1000),
+            ["147.307 GJ", "if idx 12 is the right one", "Type Water"],
+            id="m3 to a Counter of GJ",
+        ),
         pytest.param(GJ, 12, ("--multiply", 100), ["1.6235 GJ", "--multiply 1000"], id="wrong factor"),
         pytest.param(GJ, 8, ("--multiply", 1000), ["watt;watthour", "Counter"], id="Electric"),
-        pytest.param(GJ, 9, (), ["no sensor for 16.235 GJ", "use a Counter"], id="Text"),
-        pytest.param(GJ, 10, (), ["no sensor for 16.235 GJ", "use a Counter"], id="switch"),
+        pytest.param(GJ, 9, (), ["no sensor for 16.235 GJ", "take a Counter"], id="Text"),
+        pytest.param(GJ, 10, (), ["no sensor for 16.235 GJ", "take a Counter"], id="switch"),
         pytest.param(GJ, 7, ("--multiply", 1000), ["adds", "Counter"], id="Counter Incremental"),
-        pytest.param(GJ, 3, (), ["no sensor for 16.235 GJ", "use a Counter"], id="GJ to Temperature"),
-        pytest.param(M3, 2, ("--multiply", "1000000"), ["6 digits"], id="9 digits to a Custom Sensor"),
+        pytest.param(GJ, 3, (), ["no sensor for 16.235 GJ", "take a Counter"], id="GJ to Temperature"),
+        pytest.param(M3, 2, (), ["no sensor for 147.307 m3", "Type Water"], id="m3 to a Custom Sensor"),
     ],
 )
 def test_warnings_say_what_is_wrong_and_what_to_change(register, idx, options, says):
