@@ -30,16 +30,18 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 try:
     from serial import serial_for_url
     from serial.serialutil import Timeout
-except ImportError:
+except Exception as error:
     if __name__ != "__main__":
         raise
-    print("kamstrup_read: pyserial is missing: sudo apt install python3-serial", file=sys.stderr)
+    print(f"kamstrup_read: pyserial is missing ({error}): sudo apt install python3-serial", file=sys.stderr)
     sys.exit(3)
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the import
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, Callable, NoReturn, TypeVar
+
+    import requests
 
     T = TypeVar("T")
     Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
@@ -450,6 +452,7 @@ class Meter:
         self.timeout = self.timeout if timeout is None else timeout
         self.pause = max(self.pause, BITS / self.baudrate)
         self._name = port
+        self._remote = "://" in port
         self._port: Any = None
         self._watch = watch or Watch()
         self._patience = Timeout(0)
@@ -468,6 +471,8 @@ class Meter:
         """One register. Raises PortError, NoSuchRegister, or of all tries the failure that tells most."""
         (group,) = self._groups([register])
         readings = self._ask(group, self.wait)
+        if register not in readings:  # an empty answer tells nothing of its question: let it be said twice
+            readings = self._ask(group, 0)
         if register not in readings:
             raise NoSuchRegister(f"the meter has no register {register}; all in its place shows what it has")
         return readings[register]
@@ -539,7 +544,9 @@ class Meter:
             if self._rest_left() < SLICE:
                 time.sleep(self._rest_left())
             else:
-                self._read()  # whatever is late belongs to no request
+                self._read()
+        if self._last:  # what came until now belongs to no request
+            self._do(lambda port: within(MAX_OPENING, port.reset_input_buffer, self._remote))
         self._must_rest = self.pause
         self._write(request)
 
@@ -625,7 +632,7 @@ class Meter:
             return action(self._port)
         except Exception as error:  # pySerial lets through OSError, termios.error, TypeError, ...
             self._close()
-            if "://" in self._name:
+            if self._remote:
                 raise LineDropped(str(error)) from error
             raise PortError(f"{self._name} vanished: was the IR head unplugged? ({error})") from error
 
@@ -634,11 +641,9 @@ def open_port(name: str, baudrate: int) -> Any:
     """Open a port or pySerial URL, 8N2 and for this program alone. Raises PortBusy or PortError."""
     try:
         port = serial_for_url(name, baudrate=baudrate, stopbits=2, timeout=SLICE, exclusive=True, do_not_open=True)
-        if "://" in name:
-            within(MAX_OPENING, port.open)
-        else:
+        if "://" not in name:
             port.write_timeout = 5.0
-            port.open()
+        within(MAX_OPENING, port.open, "://" in name)
         return port
     except Exception as error:  # as in Meter._do, and ValueError for a wrong URL
         raise _opening_error(name, error) from error
@@ -648,10 +653,11 @@ def _opening_error(name: str, error: Exception) -> PortError:
     import errno as e
 
     number, text = getattr(error, "errno", None), str(error)  # on Windows no number, but Python's name for it
-    if "://" in name:
-        return PortError(f"the network port {name} can't be opened: {text}")
     if number in (e.EAGAIN, e.EBUSY) or (os.name == "nt" and "PermissionError" in text):
         return PortBusy(f"{name} stayed busy: another program is using it")
+    if "://" in name:
+        reason = text if re.search(":[0-9]", name) else "it must look like socket://HOST:PORT"
+        return PortError(f"the network port {name} can't be opened: {reason}")
     if number in (e.EACCES, e.EPERM):
         return PortError(f"no permission to use {name}: sudo usermod -aG dialout $USER, then log in again")
     from glob import glob
@@ -662,11 +668,16 @@ def _opening_error(name: str, error: Exception) -> PortError:
     there_is = ", ".join(names[:8]) or "none"
     missing = number in (e.ENOENT, e.ENXIO, e.ENODEV) or "FileNotFoundError" in text
     what = "does not exist: is the IR head plugged in?" if missing else "is no serial port."
-    return PortError(f"{name} {what} There is {there_is}")
+    return PortError(f"{name or repr(name)} {what} There is {there_is}")
 
 
-def within(seconds: float, action: Callable[[], T]) -> T:
-    """The result of the action, or TimeoutError, whatever it hangs in: it is left behind in its thread."""
+def within(seconds: float, action: Callable[[], T], needed: bool = True) -> T:
+    """The result of the action, or TimeoutError, whatever it hangs in: it is left behind in its thread.
+
+    needed: False for an action that can't hang.
+    """
+    if not needed:
+        return action()
     from threading import Thread
 
     outcome: list[Any] = [None, TimeoutError(f"nothing happened for {seconds} s")]
@@ -940,8 +951,8 @@ class Domoticz:
     def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
         try:
             import requests
-        except ImportError as error:
-            raise DomoticzError("requests is missing: sudo apt install python3-requests") from error
+        except Exception as error:
+            raise DomoticzError(f"requests is missing ({error}): sudo apt install python3-requests") from error
         import json
         from urllib.parse import urlencode
 
@@ -950,7 +961,7 @@ class Domoticz:
             status, body = within(ALL_TIMEOUT, lambda: self._get(params))
         except Exception as error:  # requests lets through some of urllib3, http.client and ssl
             raise DomoticzError(_unreachable(self.url, error)) from error
-        self._watch.trace(f"<- {status} {self._scrub(body)}")
+        self._watch.trace(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
         if status != requests.codes.ok:
             trouble = TROUBLE.get(status) or TROUBLE.get(status // 100, TROUBLE[5])
             raise DomoticzError(f"Domoticz at {self.url} {trouble} (HTTP {status})")
@@ -969,12 +980,16 @@ class Domoticz:
         from requests.adapters import HTTPAdapter
         from urllib3.util.retry import Retry
 
+        def no_redirect(resp: requests.Response) -> None:
+            """Told not to follow a redirect, requests would still read all that comes with it."""
+
         # Only what can't have arrived is sent again: a sensor may add up what it gets.
         retry = Retry(total=None, connect=3, read=False, redirect=0, status=0, other=0, backoff_factor=0.5)
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. A function in its
         # place keeps requests from looking into ~/.netrc.
         auth: Any = tuple(self._login) if any(self._login) else lambda request: request
         with Session() as session:
+            session.get_redirect_target = no_redirect  # type: ignore[method-assign]
             session.mount(self.url, HTTPAdapter(max_retries=retry))
             response = session.get(
                 f"{self.url}/json.htm",
@@ -987,13 +1002,16 @@ class Domoticz:
             )
             return response.status_code, b"".join(islice(response.iter_content(1), MAX_ANSWER))
 
-    def _scrub(self, body: bytes) -> str:
-        """What to show of an answer: no user and password, should a server repeat them."""
+    def scrub(self, text: str) -> str:
+        """A text from the server without user and password, should it repeat them."""
         from base64 import b64encode
+        from json import dumps
 
-        for secret in (b64encode(b":".join(self._login)), *reversed(self._login)):
-            body = body.replace(secret, b"***") if secret else body
-        return " ".join(body[:500].decode("utf-8", "replace").split())
+        plain = [secret.decode("utf-8", "replace") for secret in self._login]
+        for secret in (b64encode(b":".join(self._login)).decode(), *plain, *(dumps(text)[1:-1] for text in plain)):
+            if len(secret) > 2:
+                text = text.replace(secret, "***")
+        return " ".join(text.split())
 
 
 def _unreachable(url: str, error: BaseException) -> str:
@@ -1058,7 +1076,7 @@ def _scale_misfits(reading: Reading, svalue: str, device: dict[str, Any], advice
     try:
         divider = float(device["Divider"])
         shown = float(svalue) / divider
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         return  # Domoticz does not tell how it shows the value
     if not alike:
         advice = f"if idx {device.get('idx')} is the right one, {advice}"
@@ -1230,18 +1248,19 @@ class Screen(Watch):
 
     def clear(self) -> None:
         """Take the line away."""
-        self._show("", "")
+        if self._shown:
+            self._show("", "")
 
     def _show(self, text: str, tail: str) -> None:
         try:
-            width = os.get_terminal_size(2).columns - 1
-        except OSError:
-            width = 79
-        line = text[: max(0, width - len(tail))] + tail
-        if line != self._shown:
-            sys.stderr.write("\r" + " " * len(self._shown) + "\r" + line)
-            sys.stderr.flush()
-            self._shown = line
+            width = (os.get_terminal_size(2).columns or 80) - 1
+            line = text[: max(0, width - len(tail))] + tail
+            if line != self._shown:
+                sys.stderr.write("\r" + " " * len(self._shown) + "\r" + line)
+                sys.stderr.flush()
+                self._shown = line
+        except OSError:  # the terminal is gone
+            self._live = False
 
 
 def _import_requests() -> None:
@@ -1258,8 +1277,11 @@ def one_line(text: str) -> str:
 
 def to_stderr(text: str) -> None:
     """Tell the user something."""
-    if sys.stderr is not None:
-        print(" ".join(one_line(text).split()), file=sys.stderr, flush=True)
+    try:
+        if sys.stderr is not None:
+            print(" ".join(one_line(text).split()), file=sys.stderr, flush=True)
+    except OSError:  # nobody to tell
+        pass
 
 
 def to_json(reading: Reading) -> str:
@@ -1314,9 +1336,9 @@ def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -
     print(f"push:     svalue {svalue} to idx {idx} at {domoticz.url}")
     device = domoticz.device(idx)
     name, kind, subkind, data = (device.get(key) for key in ("Name", "Type", "SubType", "Data"))
-    print(one_line(f"device:   {name} ({kind}, {subkind}), now {data}"))
+    print("device:  ", one_line(domoticz.scrub(f"{name} ({kind}, {subkind}), now {data}")))
     for misfit in misfits(reading, svalue, device):
-        print(one_line(f"warning:  {misfit}"))
+        print("warning: ", one_line(domoticz.scrub(misfit)))
 
 
 def run(arguments: Sequence[str] | None) -> None:
@@ -1327,6 +1349,10 @@ def run(arguments: Sequence[str] | None) -> None:
     screen = Screen(args.verbose, args.idx is not None)
     domoticz = domoticz_of(args, screen) if args.idx is not None else None
     protocol = PROTOCOLS[args.protocol or "kmp"]
+    if "://" in args.port:  # pySerial's own threads are not to tell what they stumble over
+        import threading
+
+        threading.excepthook = lambda _: None
     try:
         with protocol(args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
             if args.register == "all":
@@ -1350,7 +1376,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")  # cron mails whatever a library has to say
     try:
         run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
         return 130
@@ -1359,15 +1386,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:  # of stdout: a full disk, or a `| head` that has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
-        if not isinstance(error, BrokenPipeError):
-            to_stderr(f"kamstrup_read: the output can't be written: {error}")
-            return 1
-        return 0
+        if isinstance(error, BrokenPipeError):
+            return 0
+        to_stderr(f"kamstrup_read: the output can't be written: {error}")
+        return 1
 
 
 if __name__ == "__main__":
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     exit_code = main()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     os._exit(exit_code)  # the interpreter's own way out takes a tenth of the run, and tidies up nothing of ours

@@ -301,7 +301,7 @@ class KmpMeter(Line):
         answer = frame(0x40, self._reply(content))
         fault = next(self.faults, self.always)
         self.send_chunks(fault(self, request, answer))
-        if fault is not right:
+        if fault not in HEALTHY:
             self._deaf_until = time.monotonic() + self.rest - 0.1  # clocks and schedulers are not perfect
 
     def _reply(self, content: bytes) -> bytes:
@@ -396,6 +396,8 @@ def unplug(after: float = 0.0, bytes_before: int = 0) -> Fault:
     return pulled
 
 
+empty = changed(lambda content: content[:2])
+
 FAULTS: dict[str, Fault] = {
     "silence": silence,
     "late": late(1.5),
@@ -410,13 +412,14 @@ FAULTS: dict[str, Fault] = {
     "address": changed(lambda content: b"\x3e" + content[1:]),
     "cid": changed(lambda content: content[:1] + b"\x11" + content[2:]),
     "lengths": changed(lambda content: content[:5] + b"\x07" + content[6:]),
-    "empty": changed(lambda content: content[:2]),
+    "empty": empty,
     "twice": twice,
     "restart": restart,
     "rubbish": rubbish(),
     "unplug": unplug(0.5),
     "ok": right,
 }
+HEALTHY = [right, empty, twice]  # after these the meter listens at once
 
 
 # ---------------------------------------------------------------- the older ASCII protocol

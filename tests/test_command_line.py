@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
 from conftest import PROGRAM, ROOT, SLACK, environment, run
@@ -230,12 +231,13 @@ def screen(shown: str) -> str:
     return "".join(line).rstrip()
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [80, 40, 0])
 def test_status_line_while_waiting(columns):
     with sim.KmpMeter(faults=[sim.silence] * 2, echo=True) as meter:
         code, out, shown = on_a_terminal(meter.port, 60, "--wait", 42, columns=columns)
     assert (code, out) == (0, "16.235 GJ\n")
     states = [state for state in shown.split("\r") if state.strip()]
+    columns = columns or 80  # a terminal that does not know its width
     assert states[0].startswith("only the head's echo - turn the head"[: columns - 15])
     assert re.fullmatch(r".*, (39|4[0-2]) s left", states[0])
     assert len(states) >= 3  # it counts down
@@ -293,6 +295,20 @@ def test_full_disk():
     assert re.fullmatch("kamstrup_read: the output can't be written: .*\n", done.stderr)
 
 
+def test_nowhere_to_write_errors_to():
+    with sim.KmpMeter(faults=[sim.silence]) as meter:
+        assert shell(f"PROGRAM -v {meter.port} 60 2> /dev/full").stdout == "16.235 GJ\n"
+        assert shell(f"PROGRAM {meter.port} 61 2> /dev/full").returncode == 6
+        assert shell(f"PROGRAM -v {meter.port} 60 2> >(true)").returncode == 0
+
+
+def test_closed_stdout_is_no_failure_of_a_push():
+    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
+        done = shell(f"PROGRAM {meter.port} 60 12 --url {domoticz.url} >&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert domoticz.pushes == [("12", "16.235")]
+
+
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_closed_streams(closed):
     with sim.KmpMeter() as meter:
@@ -303,8 +319,9 @@ def test_closed_streams(closed):
 
 
 @pytest.mark.parametrize(("module", "options", "code"), [("serial", [], 3), ("requests", ["1"], 7)])
-def test_a_missing_library(module, options, code, tmp_path):
-    (tmp_path / f"{module}.py").write_text("raise ImportError\n")
+@pytest.mark.parametrize("broken", ["raise ImportError", "raise AttributeError('x')", "def"])
+def test_a_missing_or_broken_library(module, options, code, broken, tmp_path):
+    (tmp_path / f"{module}.py").write_text(broken + "\n")
     with sim.KmpMeter() as meter:
         result = run(meter.port, 60, *options, env={"PYTHONPATH": str(tmp_path)})
     assert result.code == code

@@ -14,6 +14,7 @@ user and password in no output                                                te
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import socket
@@ -194,6 +195,25 @@ def test_silence(meter, trouble, seconds):
     assert result.code == 7
     assert "did not answer in time" in result.one_line()
     assert result.seconds < seconds + 2 + SLACK
+
+
+def redirects_without_end(handler: fake.Handler) -> bool:
+    handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n")
+    with contextlib.suppress(OSError):
+        for _ in range(1000):
+            handler.wfile.write(b"x" * 1_000_000)
+    handler.domoticz.cut_short = handler.wfile.closed or _ < 900
+    return True
+
+
+def test_what_comes_with_a_redirect_is_not_read(meter):
+    with fake.FakeDomoticz(trouble=redirects_without_end) as domoticz:
+        result = push(meter, domoticz.url)
+        assert result.code == 7
+        assert "redirects elsewhere" in result.one_line()
+        assert result.seconds < 3 + SLACK
+        domoticz.closing.wait(0.5)
+        assert domoticz.cut_short
 
 
 def breaks_off(handler: fake.Handler) -> bool:

@@ -79,6 +79,23 @@ def test_the_answer_to_the_first_try_comes_in_the_second():
     assert 2.6 < result.seconds < 2.6 + SLACK
 
 
+def test_an_old_answer_does_not_stand_for_a_new_one():
+    """Read, wait, read again on the open port: what came in between is not taken for the second answer."""
+    with sim.KmpMeter(faults=[sim.twice]) as meter, kr.KmpMeter(meter.port) as reader:
+        first = reader.read(60)
+        time.sleep(0.2)
+        meter.registers[60] = (8, 0x43, (16236).to_bytes(4, "big"))
+        second = reader.read(60)
+    assert (str(first), str(second)) == ("16.235 GJ", "16.236 GJ")
+
+
+def test_a_stray_empty_answer_is_not_believed():
+    with sim.KmpMeter(faults=[sim.empty]) as meter:
+        result = run(meter.port, 60)
+        assert len(meter.asked) == 2
+    assert (result.code, result.out) == (0, "16.235 GJ\n")
+
+
 def test_a_late_answer_does_not_stand_for_the_next_question():
     """The first answer comes twice, and again while the next register is asked for."""
     with sim.KmpMeter(faults=[sim.twice]) as meter, kr.KmpMeter(meter.port) as reader:
@@ -205,6 +222,9 @@ def test_a_request_goes_out_in_one_write():
 
         def read(self, size: int) -> bytes:
             return sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\x00\x00\x3f\x6b"))
+
+        def reset_input_buffer(self) -> None:
+            pass
 
         def close(self) -> None:
             pass

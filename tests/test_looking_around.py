@@ -266,6 +266,7 @@ def test_warning_when_the_counter_has_more():
         {"Divider": "NaN"},
         {"Divider": "1E-999999"},
         {"ValueUnits": 7},
+        {"Divider": 10**400},
     ],
     ids=str,
 )
@@ -274,6 +275,27 @@ def test_strange_devices_do_not_crash(device):
     assert (result.code, result.err) == (0, "")
     assert "\x1b" not in result.out
     assert lines[2][0] == "device:"
+
+
+def test_names_that_the_terminal_can_not_show():
+    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
+        domoticz.devices["12"]["Name"] = "W\u00e4rme \u2192"
+        env = {"PYTHONIOENCODING": "latin-1", "DOMOTICZ_URL": domoticz.url}
+        command = [sys.executable, str(PROGRAM), meter.port, "60", "12", "--dry-run"]
+        done = subprocess.run(command, env=environment(**env), capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"W\xe4rme \\u2192" in done.stdout
+
+
+def test_secrets_in_a_device_are_not_shown():
+    login = {"DOMOTICZ_USER": "someone", "DOMOTICZ_PASSWORD": 'hush "hush"'}
+    users = {"someone": 'hush "hush"'}
+    with sim.KmpMeter() as meter, fake.FakeDomoticz(users=users, plain_login=True) as domoticz:
+        domoticz.devices["12"].update(Name="someone", Counter='9 hush "hush"')
+        result = run(meter.port, 60, 12, "--dry-run", "-v", "--url", domoticz.url, env=login)
+    assert result.code == 0
+    assert "device:   *** (RFXMeter" in result.out
+    assert "hush" not in result.out + result.err
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -40,8 +40,8 @@ import kamstrup_read as kr
         ("/dev/null", ["/dev/null is no serial port"]),
         ("", ["does not exist"]),
         ("nonsense://x", ["can't be opened", "nonsense"]),
-        ("socket://", ["can't be opened"]),
-        ("socket://127.0.0.1", ["can't be opened"]),
+        ("socket://", ["can't be opened", "socket://HOST:PORT"]),
+        ("socket://127.0.0.1", ["can't be opened", "socket://HOST:PORT"]),
         ("socket://127.0.0.1:99999", ["can't be opened"]),
         ("socket://no-such-host.invalid:4000", ["can't be opened"]),
     ],
@@ -245,6 +245,29 @@ def test_network_port_that_sends_without_end():
     assert result.code in (3, 5)
     assert result.one_line()
     assert result.seconds < kr.MAX_OPENING + 1 + 2 + LONGEST_TRY + SLACK
+
+
+@pytest.mark.parametrize("opening", [b"\xff\xf0", b"\xff\xfa\x2c\x65\x00\x00\x04\xb0\xff\xf0", b""])
+def test_a_strange_rfc2217_server(opening):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            connection.sendall(opening)
+            time.sleep(10)
+
+        threading.Thread(target=serve, daemon=True).start()
+        result = run(f"rfc2217://127.0.0.1:{listener.getsockname()[1]}", 60, "--wait", 0)
+    assert result.code == 3
+    assert "can't be opened" in result.one_line()
+    assert result.seconds < kr.MAX_OPENING + SLACK
+
+
+def test_busy_behind_a_url_waits_too(other_program):
+    with sim.KmpMeter() as meter:
+        handle = other_program(meter.port)
+        threading.Timer(1.0, fcntl.flock, (handle, fcntl.LOCK_UN)).start()
+        assert run(f"spy://{meter.port}?file=/dev/null", 60, "--wait", 5).out == "16.235 GJ\n"
 
 
 def test_loop_port_is_nothing_but_echo():
