@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any, Callable, NoReturn, TypeVar
 
-    import requests
-
     T = TypeVar("T")
     Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
 
@@ -61,7 +59,7 @@ UNITS = {number: name.strip("-") for number, name in enumerate(UNIT_NAMES.split(
 UNITS.update({79: "date and time", 85: "%RH"})
 
 # Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol on the
-# display, usual unit (the one in the answer counts), description; - for none. --list-registers shows them.
+# display, usual unit (the one in the answer counts), description; - for none, ; between two. In rising order.
 REGISTERS = """
 1 A14 kWh Active energy A14 (import); 2 A23 kWh Active energy A23 (export); 3 R12 kvarh Reactive energy R12;
 4 R34 kvarh Reactive energy R34; 13 - kWh Active energy A14, high resolution;
@@ -438,6 +436,7 @@ class Meter:
     pause = 0.0  # s of quiet between an answer and the next request
     rest = 0.0  # s of quiet between a failed try's last byte, sent or heard, and the next request
     hint = ""  # for the user of a silent meter
+    only: tuple[int, ...] = ()  # the registers there are, where the protocol fixes them; its speed it fixes then too
 
     def __init__(
         self,
@@ -760,11 +759,12 @@ class Mc66Meter(Meter):
     leaving = 0.09  # s that an adapter may take to send on what was written
     unasked = 0.25  # s within which a meter that does not wait for the ACK has gone on
     configuration = ""  # ABCCC of /#2, once it is known
+    only = tuple(sorted({**READOUT, **FIELDS}))
 
     def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
         for register in registers:
-            if register not in READOUT and register not in FIELDS:
-                has = " ".join(map(str, sorted({**READOUT, **FIELDS})))
+            if register not in self.only:
+                has = " ".join(map(str, self.only))
                 raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
         parts = [[register for register in registers if register in part] for part in (READOUT, FIELDS)]
         return [part for part in parts if part]
@@ -783,12 +783,11 @@ class Mc66Meter(Meter):
     def _read_out(self) -> dict[str, tuple[Decimal, str]]:
         request = set_parity(b"/?!\r\n")
         self._send(request)
-        known = self._listen(find_identification, self.timeout, 200)
-        if known is None:
+        if self._listen(find_identification, self.timeout, 200) is None:
             raise self._failure(request)
         length = len(self._heard)
         self._listen(lambda heard: len(heard) > length or None, self.unasked, 0)
-        if len(self._heard) == length and known == "identified":
+        if len(self._heard) == length and not find_read_out(self._heard):
             self._write(set_parity(b"\x06000\r\n"))
         block = find_read_out(self._heard) or self._listen(find_read_out, self.timeout, 200)
         if block is None:
@@ -811,7 +810,7 @@ class Mc66Meter(Meter):
 
     def _scaled(self, register: int, digits: str) -> Reading:
         ccc = self.configuration[-3:]
-        scales = next((scales for codes, scales in SCALES.items() if ccc and ccc in codes.split()), {})
+        scales = next((scales for codes, scales in SCALES.items() if ccc in codes.split()), {})
         scale = FIXED_SCALES.get(register) or scales.get(register)
         if scale is None:
             raise MeterError(
@@ -831,19 +830,15 @@ def check_parity(data: bytes) -> str:
     return "".join("\xff" if bin(byte).count("1") & 1 else chr(byte & 0x7F) for byte in data)
 
 
-def find_identification(heard: bytes) -> str | None:
-    """Whether the meter has identified itself, or (its name being damaged) has even said it all."""
-    if find_read_out(heard):
-        return "all"
-    return "identified" if re.search("/KAM[^\r\n]*\r\n", check_parity(heard)) else None
+def find_identification(heard: bytes) -> object:
+    """Something, if the meter has identified itself, or (its name being damaged) has even said it all."""
+    return re.search("/KAM[^\r\n]*\r\n", check_parity(heard)) or find_read_out(heard)
 
 
 def find_read_out(heard: bytes) -> bytes | None:
     """STX groups ETX BCC, once it is complete."""
-    text = check_parity(heard)
-    end = text.find("\x03", text.find("\x02") + 1)
-    start = text.rfind("\x02", 0, max(end, 0))
-    return heard[start : end + 2] if start >= 0 and end + 1 < len(heard) else None
+    found = re.search("\x02[^\x02\x03]*\x03.", check_parity(heard), re.DOTALL)
+    return heard[slice(*found.span())] if found else None
 
 
 def decode_read_out(block: bytes) -> dict[str, tuple[Decimal, str]]:
@@ -900,15 +895,14 @@ def read_register(port: str, register: int, protocol: str = "kmp", **options: An
 
 CONNECT_TIMEOUT, READ_TIMEOUT, ALL_TIMEOUT = 5, 10, 30  # s
 MAX_ANSWER = 65536  # bytes; a device has some 2,000
-TROUBLE = {  # what an HTTP status means
+TROUBLE = {  # what an HTTP status means, or else its first digit
     401: "wants a login, or a right one: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over plain http it may "
     "not be allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
     "trusted networks there, and give no password",
     403: "refuses: this user may only view, or may not touch this sensor",
-    400: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
-    404: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
-    3: "redirects elsewhere: give its own address as --url",  # any 3xx
-    5: "is in trouble, or a proxy before it",  # and the rest
+    4: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
+    3: "redirects elsewhere: give its own address as --url",
+    5: "is in trouble, or a proxy before it",
 }
 
 
@@ -950,7 +944,7 @@ class Domoticz:
 
     def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
         try:
-            import requests
+            from requests import codes  # a name out of it, as another thread may be importing it
         except Exception as error:
             raise DomoticzError(f"requests is missing ({error}): sudo apt install python3-requests") from error
         import json
@@ -962,7 +956,7 @@ class Domoticz:
         except Exception as error:  # requests lets through some of urllib3, http.client and ssl
             raise DomoticzError(_unreachable(self.url, error)) from error
         self._watch.trace(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
-        if status != requests.codes.ok:
+        if status != codes.ok:
             trouble = TROUBLE.get(status) or TROUBLE.get(status // 100, TROUBLE[5])
             raise DomoticzError(f"Domoticz at {self.url} {trouble} (HTTP {status})")
         try:
@@ -980,16 +974,14 @@ class Domoticz:
         from requests.adapters import HTTPAdapter
         from urllib3.util.retry import Retry
 
-        def no_redirect(resp: requests.Response) -> None:
-            """Told not to follow a redirect, requests would still read all that comes with it."""
-
         # Only what can't have arrived is sent again: a sensor may add up what it gets.
         retry = Retry(total=None, connect=3, read=False, redirect=0, status=0, other=0, backoff_factor=0.5)
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. A function in its
         # place keeps requests from looking into ~/.netrc.
         auth: Any = tuple(self._login) if any(self._login) else lambda request: request
         with Session() as session:
-            session.get_redirect_target = no_redirect  # type: ignore[method-assign]
+            # Told not to follow a redirect, requests would still read all that comes with it.
+            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
             session.mount(self.url, HTTPAdapter(max_retries=retry))
             response = session.get(
                 f"{self.url}/json.htm",
@@ -1097,9 +1089,9 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 EPILOG = """
 Domoticz's user and password come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
 
-exit codes: 0 done; 2 usage; 3 the port can't be opened, stays busy or vanished; 4 the meter did not answer;
-5 what came back was damaged, or no answer to the question; 6 the meter has no such register; 7 Domoticz was
-not reached or refused; 130 interrupted
+exit codes: 0 done; 1 the output can't be written; 2 usage; 3 the port can't be opened, stays busy or
+vanished; 4 the meter did not answer; 5 what came back was damaged, or no answer to the question; 6 the
+meter has no such register; 7 Domoticz was not reached or refused; 130 interrupted
 """
 
 
@@ -1174,11 +1166,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         name = unknown[0].split("=")[0]
         parser.error(f"{name} is not understood" if name[:1] == "-" else "more than PORT, REGISTER and IDX")
     given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    protocol = args.protocol or "kmp"
+    only = PROTOCOLS[protocol].only
     needless: tuple[tuple[bool, set[str], str], ...] = (
         (args.list_registers, given - {"list_registers", "json"}, "with --list-registers"),
         (args.idx is None, {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
         (args.idx is not None, {"json"}, "with IDX: a push prints nothing"),
-        (args.protocol == "mc66", {"baudrate"}, "with mc66, which has its own speeds"),
+        (bool(only), {"baudrate"}, f"with {protocol}, which has its own speeds"),
     )
     for applies, names, where in needless:
         for name in sorted(given & names) if applies else ():
@@ -1191,8 +1185,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.multiply == 0:
         parser.error("--multiply 0 leaves nothing of the reading")
     args.register = "all" if args.register.lower() == "all" else register_id(args.register)
-    if args.register == "all" and (args.idx is not None or args.protocol == "mc66"):
-        parser.error("all is for printing, without IDX; and with mc66 name one register")
+    if args.register == "all" and args.idx is not None:
+        parser.error("all registers are for printing, not for one IDX")
+    if args.register == "all" and only:
+        parser.error(f"with {protocol} ask for one of {' '.join(map(str, only))}")
     return args
 
 
@@ -1375,9 +1371,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # cron mails whatever a library has to say
     try:
-        run(arguments)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        try:
+            run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
         return 130
@@ -1396,6 +1394,4 @@ if __name__ == "__main__":
     if sys.stdout is not None:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     exit_code = main()
-    if sys.stdout is not None:
-        sys.stdout.flush()
     os._exit(exit_code)  # the interpreter's own way out takes a tenth of the run, and tidies up nothing of ours

@@ -106,9 +106,7 @@ def test_what_domoticz_would_take_is_checked_here(svalue):
 
 DEEP = b"[" * 100_000
 REFUSED = [
-    pytest.param(
-        fake.answers(*fake.recorded("idx unknown (9999)")[::2]), "no sensor with idx 12", id="idx unknown"
-    ),
+    pytest.param(fake.answers(*fake.recorded("idx unknown (9999)")[::2]), "no sensor with idx 12", id="idx unknown"),
     pytest.param(fake.answers(200, b'{"status":"ERROR"}'), "no sensor with idx 12", id="param unknown"),
     pytest.param(fake.answers(200, b"{}"), "no sensor with idx 12", id="no status"),
     pytest.param(fake.answers(200, b'{"status":["OK"]}'), "no sensor with idx 12", id="a strange status"),
@@ -120,9 +118,7 @@ REFUSED = [
     pytest.param(fake.answers(502, b"<html>Bad Gateway</html>"), "(HTTP 502)", id="502"),
     pytest.param(fake.answers(503, b"<html>"), "(HTTP 503)", id="503"),
     pytest.param(fake.answers(204), "(HTTP 204)", id="204"),
-    pytest.param(
-        fake.answers(302, b"", "Location: http://127.0.0.1:1/other"), "redirects elsewhere", id="redirect"
-    ),
+    pytest.param(fake.answers(302, b"", "Location: http://127.0.0.1:1/other"), "redirects elsewhere", id="redirect"),
     pytest.param(fake.answers(200, b"<html>Hello</html>"), "not Domoticz", id="a page"),
     pytest.param(fake.answers(200, b""), "not Domoticz", id="empty"),
     pytest.param(fake.answers(200, b'["OK"]'), "not Domoticz", id="a list"),
