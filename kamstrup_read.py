@@ -519,7 +519,7 @@ class Meter:
             try:
                 return self._try(group)
             except TryFailed as failure:
-                failures.append(failure)
+                failures.append(failure.with_traceback(None))
                 self._must_rest = self.rest
                 left = self._patience.time_left()
                 self._watch.failed(failure, left)
@@ -1161,7 +1161,9 @@ def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The arguments, checked; an option that would do nothing is an error too."""
     parser = build_parser()
-    args, unknown = parser.parse_known_intermixed_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:  # options may also stand between the arguments, which takes argparse longer
+        args, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:  # not repeated in full: somebody may have tried --password
         name = unknown[0].split("=")[0]
         parser.error(f"{name} is not understood" if name[:1] == "-" else "more than PORT, REGISTER and IDX")
