@@ -1114,15 +1114,18 @@ def build_parser() -> Parser:
         epilog=EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         allow_abbrev=False,
+        add_help=False,
     )
-    add = parser.add_argument
+    add = parser.add_argument_group("arguments").add_argument
     add("port", metavar="PORT", nargs="?", help="serial port of the IR head, or a pySerial URL")
     add("register", metavar="REGISTER", nargs="?", help="60, 0x3c or a symbol such as E1; or all")
     add("idx", metavar="IDX", nargs="?", type=number(1, 999999999, int), help="Domoticz idx; none: print only")
+    add = parser.add_argument_group("options").add_argument
+    add("-h", "--help", action="help", help="show this and stop")
     add("--list-registers", action="store_true", help="print the known registers and stop")
     add("--json", action="store_true", help="print as JSON")
     add("-v", "--verbose", action="store_true", help="tell on stderr what happens, every frame as hex")
-    add("--version", action="version", version=f"kamstrup_read {__version__}")
+    add("--version", action="version", version=f"kamstrup_read {__version__}", help="show it and stop")
     add = parser.add_argument_group("the meter").add_argument
     add("--protocol", choices=[*PROTOCOLS], help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
     add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
