@@ -72,7 +72,6 @@ PORT = "/dev/null"  # where it is opened, the exit code is 3
         ([PORT, "60", "1", "--url", "http://host:99999"], "must look like"),
         ([PORT, "60", "1", "--url", "http://host/?x=1"], "must look like"),
         ([PORT, "60", "1", "--url", "http://ho st"], "must look like"),
-        ([PORT, "60", "1", "--url", ""], ""),
         ([PORT, "60", "--multiply", "1000"], "--multiply does nothing without IDX"),
         ([PORT, "60", "--decimals", "1"], "--decimals does nothing without IDX"),
         ([PORT, "60", "--url", "http://127.0.0.1"], "--url does nothing without IDX"),
@@ -93,7 +92,7 @@ PORT = "/dev/null"  # where it is opened, the exit code is 3
 )
 def test_wrong_calls(arguments, says):
     result = run(*arguments)
-    assert result.code == (7 if arguments[-2:] == ["--url", ""] else 2) or result.code == 3
+    assert result.code == 2
     assert says in result.one_line()
     assert "geheim" not in result.err
     assert result.seconds < SLACK
@@ -118,6 +117,10 @@ def test_right_calls(arguments):
     with sim.KmpMeter() as meter:
         result = run(*[meter.port if word == "PORT" else word for word in arguments])
     assert (result.code, result.out) == (0, "16.235 GJ\n")
+
+
+def test_an_empty_url_is_none_given():
+    assert kr.domoticz_of(kr.parse([PORT, "60", "1", "--url", ""]), kr.Watch()).url == kr.DEFAULT_URL
 
 
 def test_options_may_stand_between_the_arguments_of_a_push():
