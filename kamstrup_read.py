@@ -537,11 +537,11 @@ class Meter:
         self._open()
         self._switch(self.baudrate)
         limit = Timeout(max(self._patience.time_left(), 2 * self._must_rest))
-        while self._rest_left() > 0:
+        while (left := self._rest_left()) > 0:
             if limit.expired():
                 raise Damaged("bytes come without end")
-            if self._rest_left() < SLICE:
-                time.sleep(self._rest_left())
+            if left < SLICE:
+                time.sleep(left)
             else:
                 self._read()
         if self._last:  # what came until now belongs to no request

@@ -210,29 +210,57 @@ def test_rest_after_an_answer_is_a_bytes_time():
     assert max(between) < 0.1
 
 
+class Port:
+    """A port whose meter answers at once, as often as it is read."""
+
+    baudrate = 1200
+    in_waiting = 0
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def read(self, size: int) -> bytes:
+        return sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\x00\x00\x3f\x6b"))
+
+    def reset_input_buffer(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 def test_a_request_goes_out_in_one_write():
-    written = []
-
-    class Port:
-        baudrate = 1200
-        in_waiting = 0
-
-        def write(self, data: bytes) -> None:
-            written.append(data)
-
-        def read(self, size: int) -> bytes:
-            return sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\x00\x00\x3f\x6b"))
-
-        def reset_input_buffer(self) -> None:
-            pass
-
-        def close(self) -> None:
-            pass
-
     reader = kr.KmpMeter("none")
-    reader._port = Port()
+    reader._port = port = Port()
     assert reader.read(60) == kr.Reading(60, Decimal("16.235"), "GJ")
-    assert written == [kr.encode_request([60])]
+    assert port.written == [kr.encode_request([60])]
+
+
+def test_the_rest_may_end_between_two_looks_at_the_clock(monkeypatch):
+    class Clock:
+        def __init__(self) -> None:
+            self.now = self.tick = 0.0
+
+        def monotonic(self) -> float:
+            self.now += self.tick
+            return self.now
+
+        def sleep(self, seconds: float) -> None:
+            assert seconds >= 0
+            self.now += seconds
+
+    clock = Clock()
+    monkeypatch.setattr(kr, "time", clock)
+    for clock.tick in (0.001, 0.004, 0.007, 0.011, 0.016, 0.023):
+        for rest in range(1, 50):
+            reader = kr.KmpMeter("none")
+            reader._port = port = Port()
+            reader._last, reader._must_rest = clock.now, rest / 1000
+            reader._send(b"?")
+            assert port.written == [b"?"]
 
 
 def test_real_pace_is_well_under_a_second():
