@@ -16,6 +16,11 @@ As a module: `read_register("/dev/ttyUSB0", 60).value` is the Decimal 16.235.
 # uses need (requests, json, datetime, ...) is imported where it is used.
 from __future__ import annotations
 
+import gc
+
+if __name__ == "__main__":
+    gc.disable()  # nothing here lives long enough to be worth looking for, which costs more than a millisecond
+
 import argparse
 import binascii
 import os
@@ -133,7 +138,7 @@ ALIASES = {"EFFEKT1": 80, "TOPMODULID": 157, "BOTMODULID": 158, "ERRORHOURCOUNTE
 
 def known_registers() -> dict[int, tuple[str, str, str]]:
     """Symbol, usual unit and description by register id, in rising order; '' for none."""
-    rows = (row.split(None, 3) for row in REGISTERS.split(";"))
+    rows = re.findall(r"([0-9]+) (\S+) (\S+)\s([^;]+)", REGISTERS)
     return {int(number): (symbol.strip("-"), unit.strip("-"), text.strip()) for number, symbol, unit, text in rows}
 
 
@@ -148,9 +153,9 @@ def register_id(text: str) -> int:
         return re.sub("[ _-]", "", symbol).upper()
 
     symbols = {bare(symbol): number for number, (symbol, _, _) in known_registers().items() if symbol}
-    found = symbols.get(bare(text)) or ALIASES.get(bare(text))
-    if found:
-        return found
+    symbols.update(ALIASES)
+    if bare(text) in symbols:
+        return symbols[bare(text)]
     from difflib import get_close_matches
 
     if "/" in text:
@@ -176,8 +181,8 @@ class PortError(KamstrupError):  # the port can't be opened, or vanished
     exit_code = 3
 
 
-class PortBusy(PortError):
-    seen, advice = "the port is busy", "another program is using it"
+class PortBusy(PortError):  # another program has it
+    pass
 
 
 class MeterError(KamstrupError):  # the meter can't tell
@@ -195,6 +200,11 @@ class TryFailed(MeterError):
     """
 
     seen, advice, weight = "", "", 0
+
+    def told(self, when: str = "") -> str:
+        """What was seen and what to do."""
+        detail = f" ({self})" if str(self) else ""
+        return f"{self.seen}{when}{detail}: {self.advice}"
 
 
 class NoAnswer(TryFailed):  # apart from lone zero bytes, which meters send unasked
@@ -264,16 +274,13 @@ def encode_request(registers: Sequence[int]) -> bytes:
     """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
     if not 1 <= len(registers) <= MAX_REGISTERS:
         raise ValueError(f"a request holds 1 to {MAX_REGISTERS} registers, not {len(registers)}")
-    ids = b"".join(register.to_bytes(2, "big") for register in registers)
-    body = bytes((METER, GET_REGISTER, len(registers))) + ids
+    body = struct.pack(f">BBB{len(registers)}H", METER, GET_REGISTER, len(registers), *registers)
     return REQUEST_START + stuff(body + crc(body)) + STOP
 
 
 def find_frames(heard: bytes) -> list[bytes]:
     """Every answer frame in what was heard; what stands before a frame's last start byte is noise."""
-    *stretches, _unfinished = heard.split(STOP)
-    starts = ((stretch, stretch.rfind(ANSWER_START)) for stretch in stretches)
-    return [stretch[start:] + STOP for stretch, start in starts if start >= 0]
+    return re.findall(b"\x40[^\x40\x0d]*\x0d", heard)
 
 
 def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
@@ -292,9 +299,7 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
     blocks: dict[int, Block] = {}
     data = plain[2:-2]
     while data:
-        if len(data) <= BLOCK_HEAD.size:
-            raise Damaged("the lengths in it do not add up")
-        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data)
+        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(BLOCK_HEAD.size, b"\0"))
         value, data = data[BLOCK_HEAD.size :][:length], data[BLOCK_HEAD.size + length :]
         if not 0 < len(value) == length or register in blocks:
             raise Damaged("the lengths in it do not add up")
@@ -348,7 +353,7 @@ def decode_block(register: int, block: Block) -> Reading:
     name = UNITS.get(unit, f"unit {unit}")
     text = ""
     if unit in ISO_FORMS:
-        text = _iso(unit, f"{number:06f}" if unit in SPELLED else "".join(f"{byte:03}" for byte in raw))
+        text = _iso(unit, f"{number:06f}" if unit in SPELLED else "%03d" * len(raw) % tuple(raw))
     elif unit == ASCII:
         text = raw.decode("latin-1").strip("\0 ")
     elif unit not in UNKNOWN_LAYOUTS:
@@ -416,11 +421,8 @@ class Watch:
     def asked(self) -> None:
         """A request is out; now the meter takes its time."""
 
-    def failed(self, what: TryFailed | PortBusy, left: float) -> None:
-        """A try failed or the port is busy; this goes on for `left` s at most."""
-
-    def waiting(self, left: float) -> None:
-        """Called many times a second while waiting."""
+    def failed(self, why: str, left: float) -> None:
+        """A try failed or the port is busy; trying goes on for `left` s at most."""
 
 
 class Meter:
@@ -436,6 +438,7 @@ class Meter:
     pause = 0.0  # s of quiet between an answer and the next request
     rest = 0.0  # s of quiet between a failed try's last byte, sent or heard, and the next request
     hint = ""  # for the user of a silent meter
+    at_once = 1  # registers in one request
     only: tuple[int, ...] = ()  # the registers there are, where the protocol fixes them; its speed it fixes then too
 
     def __init__(
@@ -457,7 +460,6 @@ class Meter:
         self._patience = Timeout(0)
         self._must_rest = 0.0  # s of quiet before the next request
         self._last = 0.0  # when the last byte was sent or heard, by the monotonic clock
-        self._speed = self.baudrate  # of the port now
         self._heard = b""  # since the last request
 
     def __enter__(self) -> Meter:
@@ -468,13 +470,11 @@ class Meter:
 
     def read(self, register: int) -> Reading:
         """One register. Raises PortError, NoSuchRegister, or of all tries the failure that tells most."""
-        (group,) = self._groups([register])
-        readings = self._ask(group, self.wait)
-        if register not in readings:  # an empty answer tells nothing of its question: let it be said twice
-            readings = self._ask(group, 0)
-        if register not in readings:
-            raise NoSuchRegister(f"the meter has no register {register}; all in its place shows what it has")
-        return readings[register]
+        for wait in (self.wait, 0):  # an empty answer tells nothing of its question: let it be said twice
+            readings = self._ask([register], wait)
+            if register in readings:
+                return readings[register]
+        raise NoSuchRegister(f"the meter has no register {register}; all in its place shows what it has")
 
     def read_all(self, registers: Sequence[int]) -> Iterator[Reading]:
         """Those of the registers that the meter has, each as soon as it is known.
@@ -482,9 +482,9 @@ class Meter:
         A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
         reading, what kept others from being read.
         """
-        groups = self._groups(registers)
         unread: list[int] = []
-        for number, group in enumerate(groups):
+        for at in range(0, len(registers), self.at_once):
+            group = registers[at : at + self.at_once]
             try:
                 yield from self._ask(group, self.wait).values()
                 continue
@@ -496,20 +496,16 @@ class Meter:
                     yield from self._ask([register], 0).values()
                 except TryFailed:
                     lost.append(register)
-            unread += lost
-            if lost == list(group):  # nobody there any more
-                unread += [register for later in groups[number + 1 :] for register in later]
+            if len(lost) == len(group):  # nobody there any more
+                unread += registers[at:]
                 break
+            unread += lost
         if unread:
             names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
             raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
 
-    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
-        """The registers, split into what one try can ask for."""
-        raise NotImplementedError
-
     def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
-        """Ask once for a group; readings by id of those that the meter has. Raises TryFailed."""
+        """Ask once for up to `at_once` registers; readings by id of those that the meter has. Raises TryFailed."""
         raise NotImplementedError
 
     def _ask(self, group: Sequence[int], wait: float) -> dict[int, Reading]:
@@ -520,17 +516,15 @@ class Meter:
                 return self._try(group)
             except TryFailed as failure:
                 failures.append(failure.with_traceback(None))
-                self._must_rest = self.rest
-                left = self._patience.time_left()
-                self._watch.failed(failure, left)
-                if left <= max(0, self._rest_left()):
-                    break
+            self._must_rest = self.rest
+            left = self._patience.time_left()
+            if left <= max(0, self._rest_left()):
+                break
+            self._watch.failed(failures[-1].told(), left)
         worst = max(failures, key=lambda failure: failure.weight)
         times = sum(type(failure) is type(worst) for failure in failures)
-        seen = f"{worst.seen} in {times} of {len(failures)} tries"
-        detail = f" (the last: {worst})" if str(worst) else ""
-        hint = f"; {self.hint}" if isinstance(worst, NoAnswer) else ""
-        raise type(worst)(f"{seen}{detail}: {worst.advice}{hint}")
+        told = worst.told(f" in {times} of {len(failures)} tries")
+        raise type(worst)(f"{told}; {self.hint}" if isinstance(worst, NoAnswer) else told)
 
     def _send(self, request: bytes) -> None:
         """Send a request as soon as the meter may be asked."""
@@ -545,7 +539,7 @@ class Meter:
             else:
                 self._read()
         if self._last:  # what came until now belongs to no request
-            self._do(lambda port: within(MAX_OPENING, port.reset_input_buffer, self._remote))
+            self._do(within, MAX_OPENING, self._port.reset_input_buffer, self._remote)
         self._must_rest = self.pause
         self._write(request)
 
@@ -553,8 +547,8 @@ class Meter:
         """Send now, in one write: the meter drops a request with a gap in it."""
         self._heard = b""
         self._watch.trace(f"-> {data.hex(' ')}")
-        self._do(lambda port: port.write(data))
-        self._last = time.monotonic() + len(data) * BITS / self._speed
+        self._do(self._port.write, data)
+        self._last = time.monotonic() + len(data) * BITS / self._port.baudrate
         self._watch.asked()
 
     def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
@@ -563,7 +557,7 @@ class Meter:
         None after `silence` s without a byte; or, against bytes without end, when an answer of `longest`
         bytes that began in time must be over.
         """
-        limit = Timeout(max(0, -self._quiet()) + silence + longest * BITS / self._speed)
+        limit = Timeout(max(0, -self._quiet()) + silence + longest * BITS / self._port.baudrate)
         fresh, found = b"", None
         while found is None and self._quiet() < silence and not limit.expired():
             data = self._read()
@@ -594,15 +588,13 @@ class Meter:
         while self._port is None:
             try:
                 self._port = open_port(self._name, self.baudrate)
-                self._speed = self.baudrate
-            except PortBusy as error:
+            except PortBusy:
                 left = self._patience.time_left()
                 if left <= 0:
                     raise
                 if not busy:
-                    self._watch.failed(error, left)
+                    self._watch.failed(f"{self._name} is busy: another program is using it", left)
                 busy = True
-                self._watch.waiting(left)
                 time.sleep(min(SLICE, left))
         if busy:  # whoever had the port may have used it this very moment
             self._last, self._must_rest = time.monotonic(), self.pause
@@ -615,20 +607,18 @@ class Meter:
             pass
 
     def _switch(self, baudrate: int) -> None:
-        if self._speed != baudrate:
-            self._do(lambda port: setattr(port, "baudrate", baudrate))
-            self._speed = baudrate
+        if self._port.baudrate != baudrate:
+            self._do(setattr, self._port, "baudrate", baudrate)
 
     def _read(self) -> bytes:
-        self._watch.waiting(self._patience.time_left())
-        data: bytes = self._do(lambda port: port.read(port.in_waiting or 1))
+        data: bytes = self._do(lambda: self._port.read(self._port.in_waiting or 1))
         if data:
             self._last = max(self._last, time.monotonic())
         return data
 
-    def _do(self, action: Callable[[Any], Any]) -> Any:
+    def _do(self, action: Callable[..., Any], *args: Any) -> Any:
         try:
-            return action(self._port)
+            return action(*args)
         except Exception as error:  # pySerial lets through OSError, termios.error, TypeError, ...
             self._close()
             if self._remote:
@@ -677,23 +667,23 @@ def within(seconds: float, action: Callable[[], T], needed: bool = True) -> T:
     """
     if not needed:
         return action()
+    from concurrent.futures import Future
     from threading import Thread
 
-    outcome: list[Any] = [None, TimeoutError(f"nothing happened for {seconds} s")]
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
-            outcome[:] = action(), None
+            future.set_result(action())
         except BaseException as error:
-            outcome[1] = error
+            future.set_exception(error)
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
-    result, error = outcome
-    if error is not None:
-        raise error
-    return result  # type: ignore[no-any-return]
+    if thread.is_alive():
+        raise TimeoutError(f"nothing happened for {seconds} s")
+    return future.result()
 
 
 class KmpMeter(Meter):
@@ -706,10 +696,8 @@ class KmpMeter(Meter):
     baudrate = 1200
     wait, timeout = 10.0, 2.0
     rest = 1.65  # 1.6 and what an adapter may take to send on what was written
+    at_once = MAX_REGISTERS
     hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
-
-    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
-        return [registers[at : at + MAX_REGISTERS] for at in range(0, len(registers), MAX_REGISTERS)]
 
     def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
         request = encode_request(registers)
@@ -761,24 +749,20 @@ class Mc66Meter(Meter):
     configuration = ""  # ABCCC of /#2, once it is known
     only = tuple(sorted({**READOUT, **FIELDS}))
 
-    def _groups(self, registers: Sequence[int]) -> list[Sequence[int]]:
-        for register in registers:
-            if register not in self.only:
-                has = " ".join(map(str, self.only))
-                raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
-        parts = [[register for register in registers if register in part] for part in (READOUT, FIELDS)]
-        return [part for part in parts if part]
-
     def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
-        if registers[0] in READOUT:
-            groups = self._read_out()
-            return {i: Reading(i, *groups[READOUT[i]]) for i in registers if READOUT[i] in groups}
-        if not self.configuration and not set(registers) <= set(FIXED_SCALES):
+        (register,) = registers
+        if register in READOUT:
+            found = self._read_out().get(READOUT[register])
+            return {register: Reading(register, *found)} if found else {}
+        if register not in FIELDS:
+            has = " ".join(map(str, self.only))
+            raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
+        if not self.configuration and register not in FIXED_SCALES:
             self.configuration = self._data_string(b"/#2", 85)[7]
         fields = self._data_string(b"/#1", 81)
         if int(fields[3]) - int(fields[4]) != int(fields[5]):
             raise Damaged("T1 - T2 does not match")
-        return {register: self._scaled(register, fields[FIELDS[register]]) for register in registers}
+        return {register: self._scaled(register, fields[FIELDS[register]])}
 
     def _read_out(self) -> dict[str, tuple[Decimal, str]]:
         request = set_parity(b"/?!\r\n")
@@ -810,8 +794,10 @@ class Mc66Meter(Meter):
 
     def _scaled(self, register: int, digits: str) -> Reading:
         ccc = self.configuration[-3:]
-        scales = next((scales for codes, scales in SCALES.items() if ccc in codes.split()), {})
-        scale = FIXED_SCALES.get(register) or scales.get(register)
+        scale = FIXED_SCALES.get(register)
+        for codes, scales in SCALES.items():
+            if ccc in codes.split():
+                scale = scale or scales[register]
         if scale is None:
             raise MeterError(
                 f"the meter says {digits} for register {register}, but where the decimal point belongs is "
@@ -851,20 +837,23 @@ def decode_read_out(block: bytes) -> dict[str, tuple[Decimal, str]]:
     if "\xff" in text or sum(map(ord, text)) % 128 != block[-1] & 0x7F:
         raise Damaged("parity or checksum of the read-out is wrong")
     group = r"([0-9.*]+)\(([^()*]*)(?:\*([^()*]*))?\)(?:\r\n)?"
-    groups = re.findall(group, text)
-    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text) or len({g[0] for g in groups}) < len(groups):
+    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text):
         raise Damaged("the read-out is not made of groups")
-    known = [found for found in groups if found[0] in READOUT.values()]
-    for _, digits, unit in known:
-        if not re.fullmatch("[0-9]+([.,][0-9]+)?", digits) or unit not in READOUT_UNITS:
-            raise Damaged(f"the read-out says {digits} {unit}")
-    return {name: (Decimal(digits.replace(",", ".")), unit) for name, digits, unit in known}
+    known: dict[str, tuple[Decimal, str]] = {}
+    for name, digits, unit in re.findall(group, text):
+        if name in READOUT.values():
+            if name in known or unit not in READOUT_UNITS or not re.fullmatch("[0-9]+([.,][0-9]+)?", digits):
+                raise Damaged(f"the read-out says {digits} {unit}")
+            known[name] = (Decimal(digits.replace(",", ".")), unit)
+    return known
 
 
 def find_fields(heard: bytes, length: int) -> bytes | None:
     """All up to the CR of a data string, once there are `length` characters; its parity does not count."""
-    ends = (end for end in range(length, len(heard) + 1) if heard[end - 1] & 0x7F == 0x0D)
-    return next((heard[:end] for end in ends), None)
+    for end in range(length, len(heard) + 1):
+        if heard[end - 1] & 0x7F == 0x0D:
+            return heard[:end]
+    return None
 
 
 def decode_fields(heard: bytes, length: int) -> list[str]:
@@ -925,24 +914,24 @@ class Domoticz:
         if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # Domoticz would take anything
             raise ValueError(f"idx {idx}, svalue {svalue!r}")
         answer = self._ask({"type": "command", "param": "udevice", "idx": idx, "nvalue": 0, "svalue": svalue})
-        if answer.get("status") != "OK":
+        if not answer:
             raise self._no_such(idx)
         self._watch.trace(f"Domoticz took svalue {svalue} for idx {idx}")
 
     def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
         answer = self._ask({"type": "command", "param": "getdevices", "rid": idx})
-        if answer.get("status") != "OK":  # up to 2022.2 it is called otherwise
-            answer = self._ask({"type": "devices", "rid": idx})
-        result = answer.get("result")
-        if not isinstance(result, list) or not result or not isinstance(result[0], dict):
-            raise self._no_such(idx)
-        return result[0]
+        answer = answer or self._ask({"type": "devices", "rid": idx})  # as it is called up to 2022.2
+        devices = answer.get("result")
+        if isinstance(devices, list) and devices and isinstance(devices[0], dict):
+            return devices[0]
+        raise self._no_such(idx)
 
     def _no_such(self, idx: int) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there")
 
     def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
+        """The answer; an empty one if its status is not OK."""
         try:
             from requests import codes  # a name out of it, as another thread may be importing it
         except Exception as error:
@@ -965,7 +954,7 @@ class Domoticz:
             answer = None
         if not isinstance(answer, dict):
             raise DomoticzError(f"what answers at {self.url} is not Domoticz: it does not send JSON")
-        return answer
+        return answer if answer.get("status") == "OK" else {}
 
     def _get(self, params: dict[str, str | int]) -> tuple[int, bytes]:
         from itertools import islice
@@ -999,10 +988,11 @@ class Domoticz:
         from base64 import b64encode
         from json import dumps
 
-        plain = [secret.decode("utf-8", "replace") for secret in self._login]
-        for secret in (b64encode(b":".join(self._login)).decode(), *plain, *(dumps(text)[1:-1] for text in plain)):
-            if len(secret) > 2:
-                text = text.replace(secret, "***")
+        for login in (b64encode(b":".join(self._login)), *self._login):
+            plain = login.decode("utf-8", "replace")
+            for secret in (plain, dumps(plain)[1:-1]):
+                if len(secret) > 2:
+                    text = text.replace(secret, "***")
         return " ".join(text.split())
 
 
@@ -1034,8 +1024,13 @@ def _unreachable(url: str, error: BaseException) -> str:
 
 KWH = {"Wh": 0.001, "kWh": 1, "MWh": 1000, "GJ": 1000 / 3.6, "Gcal": 1163}  # units of energy in kWh
 COUNTER_UNITS = {"0": "kWh", "1": "m3", "2": "m3", "4": "kWh"}  # by SwitchTypeVal; a plain Counter has its own
-COUNTER_TYPES = {"kWh": "Type Energy", "m3": "Type Water"}
-COUNTER_TYPES.update({unit: f"Type Counter, unit {unit}" for unit in ("GJ", "MWh", "Gcal")})
+COUNTER_TYPES = {  # what to set for values in this unit
+    "kWh": "Type Energy",
+    "m3": "Type Water",
+    "GJ": "Type Counter, unit GJ",
+    "MWh": "Type Counter, unit MWh",
+    "Gcal": "Type Counter, unit Gcal",
+}
 WRONG_SENSORS = {  # by SubType
     "Counter Incremental": "it adds every value to those before",
     "kWh": "it wants watt;watthour, one number is shown wrong and never logged",
@@ -1129,20 +1124,13 @@ def build_parser() -> Parser:
     add = parser.add_argument_group("the meter").add_argument
     add("--protocol", choices=[*PROTOCOLS], help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
     add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
-    wait = (
-        "how long to keep trying, for the port to be free and the meter to answer; 0: one try (default 10, mc66 30)"
-    )
-    add("--wait", metavar="SECONDS", type=number(0, 86400), help=wait)
-    timeout = "how much silence makes a try unanswered (default 2, mc66 3)"
-    add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=timeout)
+    wait = "how long to keep trying, for the port to be free and the meter to answer; 0: one try"
+    add("--wait", metavar="SECONDS", type=number(0, 86400), help=f"{wait} (default 10, mc66 30)")
+    silence = "how much silence makes a try unanswered (default 2, mc66 3)"
+    add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=silence)
     add = parser.add_argument_group("Domoticz, with IDX").add_argument
     add("--multiply", metavar="FACTOR", type=number(-(10**9), 10**9, Decimal), help="(default 1)")
-    add(
-        "--decimals",
-        metavar="N",
-        type=number(0, 20, int),
-        help="round to N decimals (default: none are lost)",
-    )
+    add("--decimals", metavar="N", type=number(0, 20, int), help="round to N decimals (default: none are lost)")
     add("--url", help=f"of Domoticz, or DOMOTICZ_URL (default {DEFAULT_URL})")
     add("--insecure", action="store_true", help="don't verify its https certificate")
     add("--dry-run", action="store_true", help="show what would be pushed, and to what; change nothing")
@@ -1171,20 +1159,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         name = unknown[0].split("=")[0]
         parser.error(f"{name} is not understood" if name[:1] == "-" else "more than PORT, REGISTER and IDX")
     given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    if args.list_registers:
+        if given - {"list_registers", "json"}:
+            parser.error("--list-registers stands alone, or with --json")
+        return args
     protocol = args.protocol or "kmp"
     only = PROTOCOLS[protocol].only
-    needless: tuple[tuple[bool, set[str], str], ...] = (
-        (args.list_registers, given - {"list_registers", "json"}, "with --list-registers"),
+    needless = (
         (args.idx is None, {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
         (args.idx is not None, {"json"}, "with IDX: a push prints nothing"),
         (bool(only), {"baudrate"}, f"with {protocol}, which has its own speeds"),
     )
     for applies, names, where in needless:
-        for name in sorted(given & names) if applies else ():
-            option = name.upper() if name in ("port", "register", "idx") else "--" + name.replace("_", "-")
-            parser.error(f"{option} does nothing {where}")
-    if args.list_registers:
-        return args
+        if applies and given & names:
+            parser.error(f"--{min(given & names).replace('_', '-')} does nothing {where}")
     if args.port is None or args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
     if args.multiply == 0:
@@ -1202,7 +1190,7 @@ def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
     from urllib.parse import urlsplit
 
     url = args.url or os.environ.get("DOMOTICZ_URL") or DEFAULT_URL
-    user, password = (os.environ.get(name, "") for name in ("DOMOTICZ_USER", "DOMOTICZ_PASSWORD"))
+    user, password = os.environ.get("DOMOTICZ_USER", ""), os.environ.get("DOMOTICZ_PASSWORD", "")
     if "@" in url:
         raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
     try:
@@ -1219,14 +1207,11 @@ def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
 
 
 class Screen(Watch):
-    """Tells on stderr what happens: everything if verbose; else, on a terminal, in one line that is
-    rewritten, how the last try ended and how long this goes on."""
+    """Tells on stderr what happens: everything if verbose; to somebody at a terminal, how each try ended."""
 
     def __init__(self, verbose: bool, pushing: bool) -> None:
         self._verbose = verbose
-        self._live = not verbose and sys.stderr is not None and sys.stderr.isatty()
         self._pushing = pushing
-        self._seen = self._shown = ""
 
     def trace(self, text: str) -> None:
         for line in text.splitlines() if self._verbose else ():
@@ -1239,29 +1224,9 @@ class Screen(Watch):
             self._pushing = False
             Thread(target=_import_requests).start()
 
-    def failed(self, what: TryFailed | PortBusy, left: float) -> None:
-        self.trace(f"{what.seen}{f' ({what})' if str(what) else ''}; {left:.1f} s left")
-        self._seen = f"{what.seen} - {what.advice}"
-
-    def waiting(self, left: float) -> None:
-        if self._live and self._seen:
-            self._show(self._seen, f", {left:.0f} s left")
-
-    def clear(self) -> None:
-        """Take the line away."""
-        if self._shown:
-            self._show("", "")
-
-    def _show(self, text: str, tail: str) -> None:
-        try:
-            width = (os.get_terminal_size(2).columns or 80) - 1
-            line = text[: max(0, width - len(tail))] + tail
-            if line != self._shown:
-                sys.stderr.write("\r" + " " * len(self._shown) + "\r" + line)
-                sys.stderr.flush()
-                self._shown = line
-        except OSError:  # the terminal is gone
-            self._live = False
+    def failed(self, why: str, left: float) -> None:
+        if self._verbose or (sys.stderr is not None and sys.stderr.isatty()):
+            to_stderr(f"{why}; {left:.0f} s left")
 
 
 def _import_requests() -> None:
@@ -1285,44 +1250,48 @@ def to_stderr(text: str) -> None:
         pass
 
 
-def to_json(reading: Reading) -> str:
-    """The reading as a JSON object; a number has exactly the meter's digits."""
+def to_json(**fields: str | int | Decimal) -> str:
+    """A JSON object; '' is null there, and a Decimal a number of exactly its digits."""
     from json import dumps
 
-    symbol, _, description = known_registers().get(reading.register, ("", "", ""))
-    head = dumps({"register": reading.register, "symbol": symbol or None, "description": description or None})
-    value = dumps(reading.value) if isinstance(reading.value, str) else reading.digits
-    return f'{head[:-1]}, "value": {value}, "unit": {dumps(reading.unit or None)}}}'
+    texts = []
+    for name, value in fields.items():
+        text = f"{value:f}" if isinstance(value, Decimal) else dumps(None if value == "" else value)
+        texts.append(f'"{name}": {text}')
+    return f"{{{', '.join(texts)}}}"
+
+
+def reading_to_json(reading: Reading) -> str:
+    """The reading with symbol and description."""
+    register, value, unit = reading
+    symbol, _, description = known_registers().get(register, ("", "", ""))
+    return to_json(register=register, symbol=symbol, description=description, value=value, unit=unit)
 
 
 def print_registers(as_json: bool) -> None:
     """Print the table of registers."""
-    rows = [(register, *row) for register, row in known_registers().items()]
-    if as_json:
-        from json import dumps
-
-        names = ("register", "symbol", "unit", "description")
-        print("[" + ",\n ".join(dumps({n: v or None for n, v in zip(names, row)}) for row in rows) + "]")
-    else:
-        for register, symbol, unit, description in rows:
-            print(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
+    rows = []
+    for register, (symbol, unit, description) in known_registers().items():
+        if as_json:
+            rows.append(to_json(register=register, symbol=symbol, unit=unit, description=description))
+        else:
+            rows.append(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
+    print("[" + ",\n ".join(rows) + "]" if as_json else "\n".join(rows))
 
 
-def print_all(meter: Meter, as_json: bool, screen: Screen) -> None:
+def print_all(meter: Meter, as_json: bool) -> None:
     """Print what the meter has of the known registers, each as soon as it is known."""
     known = known_registers()
     count = 0
     try:
         for reading in meter.read_all(list(known)):
-            screen.clear()
             symbol, _, description = known[reading.register]
             row = f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}\n"
-            print((",\n " if count else "[") + to_json(reading) if as_json else row, end="", flush=True)
+            print((",\n " if count else "[") + reading_to_json(reading) if as_json else row, end="", flush=True)
             count += 1
     except KamstrupError as error:
         if not count:
             raise
-        screen.clear()
         to_stderr(f"kamstrup_read: {error}")
     finally:
         if as_json and count:
@@ -1336,8 +1305,8 @@ def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -
     print(f"meter:    {reading} (register {reading.register})")
     print(f"push:     svalue {svalue} to idx {idx} at {domoticz.url}")
     device = domoticz.device(idx)
-    name, kind, subkind, data = (device.get(key) for key in ("Name", "Type", "SubType", "Data"))
-    print("device:  ", one_line(domoticz.scrub(f"{name} ({kind}, {subkind}), now {data}")))
+    there = f"{device.get('Name')} ({device.get('Type')}, {device.get('SubType')}), now {device.get('Data')}"
+    print("device:  ", one_line(domoticz.scrub(there)))
     for misfit in misfits(reading, svalue, device):
         print("warning: ", one_line(domoticz.scrub(misfit)))
 
@@ -1354,15 +1323,12 @@ def run(arguments: Sequence[str] | None) -> None:
         import threading
 
         threading.excepthook = lambda _: None
-    try:
-        with protocol(args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
-            if args.register == "all":
-                return print_all(meter, args.json, screen)
-            reading = meter.read(args.register)
-    finally:
-        screen.clear()
+    with protocol(args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
+        if args.register == "all":
+            return print_all(meter, args.json)
+        reading = meter.read(args.register)
     if domoticz is None:
-        return print(to_json(reading) if args.json else reading)
+        return print(reading_to_json(reading) if args.json else reading)
     if isinstance(reading.value, str):
         raise UsageError(f"register {args.register} is {reading}, which is no number for a sensor")
     svalue = svalue_of(reading.value, args.multiply, args.decimals)
@@ -1388,7 +1354,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         to_stderr(f"kamstrup_read: {error}")
         return error.exit_code
     except OSError as error:  # of stdout: a full disk, or a `| head` that has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         if isinstance(error, BrokenPipeError):
             return 0
         to_stderr(f"kamstrup_read: the output can't be written: {error}")

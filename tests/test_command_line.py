@@ -10,6 +10,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
 
 import fake_domoticz as fake
@@ -83,12 +84,12 @@ PORT = "/dev/null"  # where it is opened, the exit code is 3
         ([PORT, "60", "--protocol", "mc66", "--baudrate", "1200"], "--baudrate does nothing with mc66"),
         ([PORT, "all", "1"], "not for one IDX"),
         ([PORT, "all", "--protocol", "mc66"], "with mc66 ask for one of 60 68"),
-        (["--list-registers", PORT], "PORT does nothing with --list-registers"),
-        (["--list-registers", "--wait", "5"], "--wait does nothing with --list-registers"),
-        (["--list-registers", "--wait", "0"], "--wait does nothing with --list-registers"),
+        (["--list-registers", PORT], "--list-registers stands alone, or with --json"),
+        (["--list-registers", "--wait", "5"], "--list-registers stands alone, or with --json"),
+        (["--list-registers", "--wait", "0"], "--list-registers stands alone, or with --json"),
         ([PORT, "60", "1", "--password=geheim"], "--password is not understood"),
     ],
-    ids=" ".join,
+    ids=lambda what: " ".join(what) if isinstance(what, list) else "says",
 )
 def test_wrong_calls(arguments, says):
     result = run(*arguments)
@@ -195,17 +196,12 @@ def test_help_names_every_option_and_exit_code():
     assert run("--version").out == f"kamstrup_read {kr.__version__}\n"
 
 
-# The status line on a terminal
+# What somebody at a terminal sees meanwhile
 
 
-def on_a_terminal(*args: object, columns: int = 80) -> tuple[int, str, str]:
-    """Exit code, stdout and what a terminal got on stderr."""
+def on_a_terminal(*args: object) -> tuple[int, str, list[str]]:
+    """Exit code, stdout and the lines that a terminal got on stderr."""
     terminal, slave = pty.openpty()
-    import fcntl
-    import struct
-    import termios
-
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, str(PROGRAM), *map(str, args)]
     job = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=slave, encoding="utf-8")
     os.close(slave)
@@ -219,51 +215,44 @@ def on_a_terminal(*args: object, columns: int = 80) -> tuple[int, str, str]:
                 break
     out = job.communicate()[0]
     os.close(terminal)
-    return job.returncode, out, shown.decode()
+    return job.returncode, out, shown.decode().splitlines()
 
 
-def screen(shown: str) -> str:
-    """What is left on the line in the end."""
-    line: list[str] = []
-    at = 0
-    for char in shown:
-        if char == "\r":
-            at = 0
-        else:
-            line[at : at + 1] = [char]
-            at += 1
-    return "".join(line).rstrip()
-
-
-@pytest.mark.parametrize("columns", [80, 40, 0])
-def test_status_line_while_waiting(columns):
-    with sim.KmpMeter(faults=[sim.silence] * 2, echo=True) as meter:
-        code, out, shown = on_a_terminal(meter.port, 60, "--wait", 42, columns=columns)
+def test_how_each_try_ended_is_told_on_a_terminal():
+    with sim.KmpMeter(faults=[sim.silence, sim.bad_crc], echo=True) as meter:
+        code, out, lines = on_a_terminal(meter.port, 60, "--wait", 42)
     assert (code, out) == (0, "16.235 GJ\n")
-    states = [state for state in shown.split("\r") if state.strip()]
-    columns = columns or 80  # a terminal that does not know its width
-    assert states[0].startswith("only the head's echo - turn the head"[: columns - 15])
-    assert re.fullmatch(r".*, (39|4[0-2]) s left", states[0])
-    assert len(states) >= 3  # it counts down
-    assert max(map(len, states)) < columns
-    assert "\n" not in shown
-    assert screen(shown) == ""  # gone when the value comes
+    echo, damage = lines
+    assert re.fullmatch("only the head's echo: turn the head or press a button on the meter; (39|4[01]) s left", echo)
+    assert re.fullmatch(r"a damaged answer \(its CRC is wrong\): press the head flat .*; (3[5-9]|40) s left", damage)
 
 
-def test_status_line_gives_way_to_the_error():
+def test_the_last_try_is_told_in_the_error_alone():
     with sim.KmpMeter(always=sim.silence) as meter:
-        code, _, shown = on_a_terminal(meter.port, 60, "--wait", 3)
+        code, _, lines = on_a_terminal(meter.port, 60, "--wait", 3)
     assert code == 4
-    assert "no answer from the meter - press a button" in shown
-    assert screen(shown.rstrip("\n")).startswith("kamstrup_read: no answer from the meter in 2 of 2 tries")
+    assert len(lines) == 2
+    assert lines[0].startswith("no answer from the meter: press a button")
+    assert lines[1].startswith("kamstrup_read: no answer from the meter in 2 of 2 tries")
 
 
-def test_no_status_line_where_nothing_goes_wrong():
+def test_a_busy_port_is_told_once():
     with sim.KmpMeter() as meter:
-        assert on_a_terminal(meter.port, 60) == (0, "16.235 GJ\n", "")
+        holder = kr.open_port(meter.port, 1200)
+        timer = threading.Timer(3, holder.close)
+        timer.start()
+        code, out, lines = on_a_terminal(meter.port, 60)
+        timer.join()
+    assert (code, out) == (0, "16.235 GJ\n")
+    assert lines == [f"{meter.port} is busy: another program is using it; 10 s left"]
 
 
-def test_no_status_line_on_a_pipe():
+def test_nothing_is_told_where_nothing_goes_wrong():
+    with sim.KmpMeter() as meter:
+        assert on_a_terminal(meter.port, 60) == (0, "16.235 GJ\n", [])
+
+
+def test_tries_are_not_told_on_a_pipe():
     with sim.KmpMeter(faults=[sim.silence]) as meter:
         assert run(meter.port, 60).err == ""
 
