@@ -31,6 +31,7 @@ import time
 import warnings
 from collections import namedtuple
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from operator import attrgetter
 
 try:
     from serial import serial_for_url
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
+    Groups = dict[str, tuple[Decimal, str]]  # value and unit by the name of a read-out's group
+    Params = dict[str, str | int]  # of a call of Domoticz
 
 __version__ = "1.0.0"
 
@@ -60,7 +63,7 @@ UNIT_NAMES = """
 kvar Mvar Gvar VA kVA MVA GVA V A kV kA C K l m3 l/h m3/h m3xC ton ton/h h hh:mm:ss yy:mm:dd yyyy:mm:dd
 mm:dd - bar RTC ASCII m3x10 tonx10 GJx10 min bitfield s ms days RTC-Q datetime imp/l l/imp Hz degree %
 USgal USgal/min"""
-UNITS = {number: name.strip("-") for number, name in enumerate(UNIT_NAMES.split())}
+UNITS = dict(enumerate(UNIT_NAMES.split()))
 UNITS.update({79: "date and time", 85: "%RH"})
 
 # Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol on the
@@ -144,9 +147,12 @@ def known_registers() -> dict[int, tuple[str, str, str]]:
 
 def register_id(text: str) -> int:
     """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
-    if re.fullmatch("[0-9]{1,5}|0[xX][0-9a-fA-F]{1,4}", text):
-        number = int(text, 16 if text[1:2] in ("x", "X") else 10)
-        if number <= 0xFFFF:
+    if text.isascii() and text.isalnum():  # int() would take signs, spaces and underscores
+        try:
+            number = int(text, 16 if text[:2].lower() == "0x" else 10)
+        except ValueError:
+            number = -1
+        if 0 <= number <= 0xFFFF:
             return number
 
     def bare(symbol: str) -> str:  # METER-NO-1, "METER NO 1", meter_no_1
@@ -239,10 +245,10 @@ class DomoticzError(KamstrupError):  # not reached, or it did not take the value
 # so a bare start or stop byte is one wherever it stands (5512-447, section 3).
 REQUEST_START, ANSWER_START, STOP = b"\x80", b"\x40", b"\x0d"
 ESCAPE = 0x1B
-RESERVED = b"\x80\x40\x0d\x06\x1b"  # each of them is sent as ESCAPE and its complement
+RESERVED = b"\x1b\x80\x40\x0d\x06"  # each of them is sent as ESCAPE and its complement
 METER, GET_REGISTER = 0x3F, 0x10
 MAX_REGISTERS = 8  # in one request
-BLOCK_HEAD = struct.Struct(">HBBB")  # register id, unit id, length of the value, sign and exponent
+BLOCK_HEAD = struct.Struct(">HBBB")  # of 5 bytes: register id, unit id, length of the value, sign and exponent
 
 
 def crc(data: bytes) -> bytes:
@@ -251,8 +257,10 @@ def crc(data: bytes) -> bytes:
 
 
 def stuff(data: bytes) -> bytes:
-    """Escape every reserved byte."""
-    return b"".join(bytes((ESCAPE, byte ^ 0xFF) if byte in RESERVED else (byte,)) for byte in data)
+    """Escape every reserved byte, ESCAPE itself first."""
+    for byte in RESERVED:
+        data = data.replace(bytes((byte,)), bytes((ESCAPE, byte ^ 0xFF)))
+    return data
 
 
 def unstuff(data: bytes) -> bytes:
@@ -299,8 +307,8 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
     blocks: dict[int, Block] = {}
     data = plain[2:-2]
     while data:
-        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(BLOCK_HEAD.size, b"\0"))
-        value, data = data[BLOCK_HEAD.size :][:length], data[BLOCK_HEAD.size + length :]
+        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(5, b"\0"))
+        value, data = data[5 : 5 + length], data[5 + length :]
         if not 0 < len(value) == length or register in blocks:
             raise Damaged("the lengths in it do not add up")
         if register not in registers:
@@ -350,7 +358,7 @@ def decode_block(register: int, block: Block) -> Reading:
     """The reading in a block of an answer (5512-447, sections 4.1 and 4.2)."""
     unit, sign_exponent, raw = block
     number = decode_number(sign_exponent, raw)
-    name = UNITS.get(unit, f"unit {unit}")
+    name = UNITS.get(unit, f"unit {unit}").strip("-")
     text = ""
     if unit in ISO_FORMS:
         text = _iso(unit, f"{number:06f}" if unit in SPELLED else "%03d" * len(raw) % tuple(raw))
@@ -416,10 +424,7 @@ class Watch:
     """What happens on the line, for those who want to see it. This one looks away."""
 
     def trace(self, text: str) -> None:
-        """A frame as hex, sent (->) or heard (<-), and what else is worth telling."""
-
-    def asked(self) -> None:
-        """A request is out; now the meter takes its time."""
+        """A frame as hex that was just sent (->) or heard (<-), and what else is worth telling."""
 
     def failed(self, why: str, left: float) -> None:
         """A try failed or the port is busy; trying goes on for `left` s at most."""
@@ -521,8 +526,8 @@ class Meter:
             if left <= max(0, self._rest_left()):
                 break
             self._watch.failed(failures[-1].told(), left)
-        worst = max(failures, key=lambda failure: failure.weight)
-        times = sum(type(failure) is type(worst) for failure in failures)
+        worst = max(failures, key=attrgetter("weight"))
+        times = [*map(type, failures)].count(type(worst))
         told = worst.told(f" in {times} of {len(failures)} tries")
         raise type(worst)(f"{told}; {self.hint}" if isinstance(worst, NoAnswer) else told)
 
@@ -546,10 +551,9 @@ class Meter:
     def _write(self, data: bytes) -> None:
         """Send now, in one write: the meter drops a request with a gap in it."""
         self._heard = b""
-        self._watch.trace(f"-> {data.hex(' ')}")
         self._do(self._port.write, data)
         self._last = time.monotonic() + len(data) * BITS / self._port.baudrate
-        self._watch.asked()
+        self._watch.trace(f"-> {data.hex(' ')}")
 
     def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
         """What `find` finds in all that was heard since the last request, as soon as it does.
@@ -764,7 +768,7 @@ class Mc66Meter(Meter):
             raise Damaged("T1 - T2 does not match")
         return {register: self._scaled(register, fields[FIELDS[register]])}
 
-    def _read_out(self) -> dict[str, tuple[Decimal, str]]:
+    def _read_out(self) -> Groups:
         request = set_parity(b"/?!\r\n")
         self._send(request)
         if self._listen(find_identification, self.timeout, 200) is None:
@@ -813,7 +817,10 @@ def set_parity(text: bytes) -> bytes:
 
 def check_parity(data: bytes) -> str:
     """The 7-bit characters of the data; in place of those with wrong parity '\\xff'."""
-    return "".join("\xff" if bin(byte).count("1") & 1 else chr(byte & 0x7F) for byte in data)
+    text = ""
+    for byte in data:
+        text += "\xff" if bin(byte).count("1") & 1 else chr(byte & 0x7F)
+    return text
 
 
 def find_identification(heard: bytes) -> object:
@@ -827,7 +834,7 @@ def find_read_out(heard: bytes) -> bytes | None:
     return heard[slice(*found.span())] if found else None
 
 
-def decode_read_out(block: bytes) -> dict[str, tuple[Decimal, str]]:
+def decode_read_out(block: bytes) -> Groups:
     """Value and unit by the name of the group, of `STX 6.8(0456.631*GJ)6.26(3447.381*m3)! ETX BCC`.
 
     BCC is the sum of the characters after STX up to ETX, modulo 128; its own parity does not count, having
@@ -839,7 +846,7 @@ def decode_read_out(block: bytes) -> dict[str, tuple[Decimal, str]]:
     group = r"([0-9.*]+)\(([^()*]*)(?:\*([^()*]*))?\)(?:\r\n)?"
     if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text):
         raise Damaged("the read-out is not made of groups")
-    known: dict[str, tuple[Decimal, str]] = {}
+    known: Groups = {}
     for name, digits, unit in re.findall(group, text):
         if name in READOUT.values():
             if name in known or unit not in READOUT_UNITS or not re.fullmatch("[0-9]+([.,][0-9]+)?", digits):
@@ -905,7 +912,7 @@ class Domoticz:
         self, url: str, user: str = "", password: str = "", verify: bool = True, watch: Watch | None = None
     ) -> None:
         self.url = url.rstrip("/")
-        self._login = [text.encode("utf-8", "surrogateescape") for text in (user, password)]
+        self._login = user.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
         self._verify = verify
         self._watch = watch or Watch()
 
@@ -930,7 +937,7 @@ class Domoticz:
     def _no_such(self, idx: int) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there")
 
-    def _ask(self, params: dict[str, str | int]) -> dict[str, Any]:
+    def _ask(self, params: Params) -> dict[str, Any]:
         """The answer; an empty one if its status is not OK."""
         try:
             from requests import codes  # a name out of it, as another thread may be importing it
@@ -956,7 +963,7 @@ class Domoticz:
             raise DomoticzError(f"what answers at {self.url} is not Domoticz: it does not send JSON")
         return answer if answer.get("status") == "OK" else {}
 
-    def _get(self, params: dict[str, str | int]) -> tuple[int, bytes]:
+    def _get(self, params: Params) -> tuple[int, bytes]:
         from itertools import islice
 
         from requests import Session
@@ -967,7 +974,7 @@ class Domoticz:
         retry = Retry(total=None, connect=3, read=False, redirect=0, status=0, other=0, backoff_factor=0.5)
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. A function in its
         # place keeps requests from looking into ~/.netrc.
-        auth: Any = tuple(self._login) if any(self._login) else lambda request: request
+        auth: Any = self._login if any(self._login) else lambda request: request
         with Session() as session:
             # Told not to follow a redirect, requests would still read all that comes with it.
             session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
@@ -1122,7 +1129,7 @@ def build_parser() -> Parser:
     add("-v", "--verbose", action="store_true", help="tell on stderr what happens, every frame as hex")
     add("--version", action="version", version=f"kamstrup_read {__version__}", help="show it and stop")
     add = parser.add_argument_group("the meter").add_argument
-    add("--protocol", choices=[*PROTOCOLS], help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
+    add("--protocol", choices=PROTOCOLS, help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
     add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
     wait = "how long to keep trying, for the port to be free and the meter to answer; 0: one try"
     add("--wait", metavar="SECONDS", type=number(0, 86400), help=f"{wait} (default 10, mc66 30)")
@@ -1163,25 +1170,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if given - {"list_registers", "json"}:
             parser.error("--list-registers stands alone, or with --json")
         return args
-    protocol = args.protocol or "kmp"
-    only = PROTOCOLS[protocol].only
-    needless = (
-        (args.idx is None, {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
-        (args.idx is not None, {"json"}, "with IDX: a push prints nothing"),
-        (bool(only), {"baudrate"}, f"with {protocol}, which has its own speeds"),
-    )
-    for applies, names, where in needless:
-        if applies and given & names:
-            parser.error(f"--{min(given & names).replace('_', '-')} does nothing {where}")
-    if args.port is None or args.register is None:
+    if args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
+    args.protocol = args.protocol or "kmp"
+    only = PROTOCOLS[args.protocol].only
+    pushing, everything = args.idx is not None, args.register.lower() == "all"
+    for applies, needless, where in (
+        (not pushing, given & {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
+        (pushing, given & {"json"}, "with IDX: a push prints nothing"),
+        (only, given & {"baudrate"}, f"with {args.protocol}, which has its own speeds"),
+    ):
+        if applies and needless:
+            parser.error(f"--{min(needless).replace('_', '-')} does nothing {where}")
     if args.multiply == 0:
         parser.error("--multiply 0 leaves nothing of the reading")
-    args.register = "all" if args.register.lower() == "all" else register_id(args.register)
-    if args.register == "all" and args.idx is not None:
+    if everything and pushing:
         parser.error("all registers are for printing, not for one IDX")
-    if args.register == "all" and only:
-        parser.error(f"with {protocol} ask for one of {' '.join(map(str, only))}")
+    if everything and only:
+        parser.error(f"with {args.protocol} ask for one of {' '.join(map(str, only))}")
+    args.register = "all" if everything else register_id(args.register)
     return args
 
 
@@ -1216,9 +1223,7 @@ class Screen(Watch):
     def trace(self, text: str) -> None:
         for line in text.splitlines() if self._verbose else ():
             to_stderr(line)
-
-    def asked(self) -> None:
-        if self._pushing:  # the processor is idle while the meter answers, and requests is slow to import
+        if self._pushing:  # the request is out; while the meter answers there is time for a slow import
             from threading import Thread
 
             self._pushing = False
@@ -1238,14 +1243,14 @@ def _import_requests() -> None:
 
 def one_line(text: str) -> str:
     """The text without the line breaks and escapes that a meter, a server or a file name has put into it."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def to_stderr(text: str) -> None:
     """Tell the user something."""
     try:
         if sys.stderr is not None:
-            print(" ".join(one_line(text).split()), file=sys.stderr, flush=True)
+            print(one_line(text), file=sys.stderr, flush=True)
     except OSError:  # nobody to tell
         pass
 
@@ -1318,12 +1323,11 @@ def run(arguments: Sequence[str] | None) -> None:
         return print_registers(args.json)
     screen = Screen(args.verbose, args.idx is not None)
     domoticz = domoticz_of(args, screen) if args.idx is not None else None
-    protocol = PROTOCOLS[args.protocol or "kmp"]
     if "://" in args.port:  # pySerial's own threads are not to tell what they stumble over
         import threading
 
         threading.excepthook = lambda _: None
-    with protocol(args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
+    with PROTOCOLS[args.protocol](args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
         if args.register == "all":
             return print_all(meter, args.json)
         reading = meter.read(args.register)
