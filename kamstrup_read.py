@@ -1149,7 +1149,7 @@ def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
     form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
 
     def read(text: str) -> Any:
-        if re.fullmatch(form, text) and low <= Decimal(text) <= high:
+        if re.fullmatch(form, text) and low <= float(text) <= high:
             return kind(text)
         raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number from {low} to {high}")
 

@@ -120,6 +120,23 @@ def test_right_calls(arguments):
     assert (result.code, result.out) == (0, "16.235 GJ\n")
 
 
+@pytest.mark.parametrize(
+    ("option", "limits"),
+    [
+        ("--idx", "1 999999999"),
+        ("--baudrate", "300 115200"),
+        ("--wait", "0 86400"),
+        ("--timeout", "0.1 3600"),
+        ("--multiply", "-1000000000 1000000000"),
+        ("--decimals", "0 20"),
+    ],
+)
+def test_the_limits_themselves_are_allowed(option, limits):
+    for limit in limits.split():
+        words = [PORT, "60", limit] if option == "--idx" else [PORT, "60", "1", f"{option}={limit}"]
+        assert float(getattr(kr.parse(words), option[2:])) == float(limit)
+
+
 def test_an_empty_url_is_none_given():
     assert kr.domoticz_of(kr.parse([PORT, "60", "1", "--url", ""]), kr.Watch()).url == kr.DEFAULT_URL
 
