@@ -19,7 +19,7 @@ from __future__ import annotations
 import gc
 
 if __name__ == "__main__":
-    gc.disable()  # nothing here lives long enough to be worth looking for, which costs more than a millisecond
+    gc.disable()  # next to nothing is left lying about here, and looking for it costs more than a millisecond
 
 import argparse
 import binascii
@@ -56,7 +56,7 @@ __version__ = "1.0.0"
 
 # ---------------------------------------------------------------- tables
 
-# Unit ids of KMP, counted from 0 (none); 51 is a plain number. Published tables that give kW for 21
+# Unit ids of KMP, counted from 0; - is none, 51 a plain number. Published tables that give kW for 21
 # and kvar for 25 are wrong by a factor of 1000.
 UNIT_NAMES = """
 - Wh kWh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal varh kvarh Mvarh Gvarh VAh kVAh MVAh GVAh W kW MW GW var
@@ -147,7 +147,7 @@ def known_registers() -> dict[int, tuple[str, str, str]]:
 
 def register_id(text: str) -> int:
     """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
-    if text.isascii() and text.isalnum():  # int() would take signs, spaces and underscores
+    if text.isascii() and text.isalnum() and len(text) <= 6:  # int() would take signs, spaces and underscores
         try:
             number = int(text, 16 if text[:2].lower() == "0x" else 10)
         except ValueError:
@@ -200,17 +200,17 @@ class NoSuchRegister(MeterError):
 
 
 class TryFailed(MeterError):
-    """One try brought nothing to use; another may. str() is the detail.
+    """One try brought nothing to use; another may. str() is the detail, and of what all tries led to, all of it.
 
     `seen` and `advice` are for the user; of several failures that with the highest `weight` tells the most.
     """
 
     seen, advice, weight = "", "", 0
 
-    def told(self, when: str = "") -> str:
-        """What was seen and what to do."""
-        detail = f" ({self})" if str(self) else ""
-        return f"{self.seen}{when}{detail}: {self.advice}"
+    def told(self, tries: str = "") -> str:
+        """What was seen, in how many tries where it tells of several, and what to do."""
+        detail = f" ({'the last: ' if tries else ''}{self})" if str(self) else ""
+        return f"{self.seen}{tries}{detail}: {self.advice}"
 
 
 class NoAnswer(TryFailed):  # apart from lone zero bytes, which meters send unasked
@@ -248,7 +248,7 @@ ESCAPE = 0x1B
 RESERVED = b"\x1b\x80\x40\x0d\x06"  # each of them is sent as ESCAPE and its complement
 METER, GET_REGISTER = 0x3F, 0x10
 MAX_REGISTERS = 8  # in one request
-BLOCK_HEAD = struct.Struct(">HBBB")  # of 5 bytes: register id, unit id, length of the value, sign and exponent
+BLOCK_HEAD = struct.Struct(">HBBB")  # register id, unit id, length of the value, sign and exponent
 
 
 def crc(data: bytes) -> bytes:
@@ -307,8 +307,9 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
     blocks: dict[int, Block] = {}
     data = plain[2:-2]
     while data:
-        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(5, b"\0"))
-        value, data = data[5 : 5 + length], data[5 + length :]
+        head, data = data[: BLOCK_HEAD.size].ljust(BLOCK_HEAD.size, b"\0"), data[BLOCK_HEAD.size :]
+        register, unit, length, sign_exponent = BLOCK_HEAD.unpack(head)
+        value, data = data[:length], data[length:]
         if not 0 < len(value) == length or register in blocks:
             raise Damaged("the lengths in it do not add up")
         if register not in registers:
@@ -424,10 +425,13 @@ class Watch:
     """What happens on the line, for those who want to see it. This one looks away."""
 
     def trace(self, text: str) -> None:
-        """A frame as hex that was just sent (->) or heard (<-), and what else is worth telling."""
+        """A frame as hex, sent (->) or heard (<-), and what else is worth telling."""
+
+    def asked(self) -> None:
+        """A request is out; now the meter takes its time."""
 
     def failed(self, why: str, left: float) -> None:
-        """A try failed or the port is busy; trying goes on for `left` s at most."""
+        """A try failed or the port is busy; trying goes on for `left` s at most, or not at all if that is 0."""
 
 
 class Meter:
@@ -443,7 +447,6 @@ class Meter:
     pause = 0.0  # s of quiet between an answer and the next request
     rest = 0.0  # s of quiet between a failed try's last byte, sent or heard, and the next request
     hint = ""  # for the user of a silent meter
-    at_once = 1  # registers in one request
     only: tuple[int, ...] = ()  # the registers there are, where the protocol fixes them; its speed it fixes then too
 
     def __init__(
@@ -479,60 +482,37 @@ class Meter:
             readings = self._ask([register], wait)
             if register in readings:
                 return readings[register]
-        raise NoSuchRegister(f"the meter has no register {register}; all in its place shows what it has")
-
-    def read_all(self, registers: Sequence[int]) -> Iterator[Reading]:
-        """Those of the registers that the meter has, each as soon as it is known.
-
-        A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
-        reading, what kept others from being read.
-        """
-        unread: list[int] = []
-        for at in range(0, len(registers), self.at_once):
-            group = registers[at : at + self.at_once]
-            try:
-                yield from self._ask(group, self.wait).values()
-                continue
-            except TryFailed as failure:
-                cause = failure
-            lost = []
-            for register in group:
-                try:
-                    yield from self._ask([register], 0).values()
-                except TryFailed:
-                    lost.append(register)
-            if len(lost) == len(group):  # nobody there any more
-                unread += registers[at:]
-                break
-            unread += lost
-        if unread:
-            names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
-            raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
+        has = f"it has {' '.join(map(str, self.only))}" if self.only else "all in its place shows what it has"
+        raise NoSuchRegister(f"the meter has no register {register}; {has}")
 
     def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
-        """Ask once for up to `at_once` registers; readings by id of those that the meter has. Raises TryFailed."""
+        """Ask once for what fits in one request; readings by id of what the meter has. Raises TryFailed."""
         raise NotImplementedError
 
-    def _ask(self, group: Sequence[int], wait: float) -> dict[int, Reading]:
+    def _ask(self, registers: Sequence[int], wait: float) -> dict[int, Reading]:
         self._patience = Timeout(wait)
         failures: list[TryFailed] = []
-        while True:
+        left = wait
+        while left or not failures:
             try:
-                return self._try(group)
+                return self._try(registers)
             except TryFailed as failure:
+                failure.__cause__ = failure.__context__ = None  # it may be kept for a day
                 failures.append(failure.with_traceback(None))
             self._must_rest = self.rest
             left = self._patience.time_left()
-            if left <= max(0, self._rest_left()):
-                break
+            if left <= self._rest_left():
+                left = 0
             self._watch.failed(failures[-1].told(), left)
-        worst = max(failures, key=attrgetter("weight"))
+        worst = max(reversed(failures), key=attrgetter("weight"))
         times = [*map(type, failures)].count(type(worst))
         told = worst.told(f" in {times} of {len(failures)} tries")
         raise type(worst)(f"{told}; {self.hint}" if isinstance(worst, NoAnswer) else told)
 
     def _send(self, request: bytes) -> None:
         """Send a request as soon as the meter may be asked."""
+        if self._port is None:  # a network port that closes each connection is not to be opened all the time
+            time.sleep(max(0, self._rest_left()))
         self._open()
         self._switch(self.baudrate)
         limit = Timeout(max(self._patience.time_left(), 2 * self._must_rest))
@@ -551,9 +531,10 @@ class Meter:
     def _write(self, data: bytes) -> None:
         """Send now, in one write: the meter drops a request with a gap in it."""
         self._heard = b""
+        self._watch.trace(f"-> {data.hex(' ')}")
         self._do(self._port.write, data)
         self._last = time.monotonic() + len(data) * BITS / self._port.baudrate
-        self._watch.trace(f"-> {data.hex(' ')}")
+        self._watch.asked()
 
     def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
         """What `find` finds in all that was heard since the last request, as soon as it does.
@@ -626,6 +607,7 @@ class Meter:
         except Exception as error:  # pySerial lets through OSError, termios.error, TypeError, ...
             self._close()
             if self._remote:
+                self._last = time.monotonic()  # to rest from, before it is opened again
                 raise LineDropped(str(error)) from error
             raise PortError(f"{self._name} vanished: was the IR head unplugged? ({error})") from error
 
@@ -700,8 +682,35 @@ class KmpMeter(Meter):
     baudrate = 1200
     wait, timeout = 10.0, 2.0
     rest = 1.65  # 1.6 and what an adapter may take to send on what was written
-    at_once = MAX_REGISTERS
     hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
+
+    def read_all(self, registers: Sequence[int]) -> Iterator[Reading]:
+        """Those of the registers that the meter has, each as soon as it is known.
+
+        A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
+        reading, what kept others from being read.
+        """
+        unread: list[int] = []
+        for at in range(0, len(registers), MAX_REGISTERS):
+            group = registers[at : at + MAX_REGISTERS]
+            try:
+                yield from self._ask(group, self.wait).values()
+                continue
+            except TryFailed as failure:
+                cause = failure
+            lost = []
+            for register in group:
+                try:
+                    yield from self._ask([register], 0).values()
+                except TryFailed:
+                    lost.append(register)
+            if len(lost) == len(group):  # nobody is there any more
+                unread += registers[at:]
+                break
+            unread += lost
+        if unread:
+            names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
+            raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
 
     def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
         request = encode_request(registers)
@@ -713,7 +722,7 @@ class KmpMeter(Meter):
                 try:
                     return decode_answer(frame, registers)
                 except TryFailed as failure:  # noise, or an answer that was late: the right one may follow
-                    failures.append(failure)
+                    failures.append(failure.with_traceback(None))
             return None
 
         self._send(request)
@@ -759,8 +768,7 @@ class Mc66Meter(Meter):
             found = self._read_out().get(READOUT[register])
             return {register: Reading(register, *found)} if found else {}
         if register not in FIELDS:
-            has = " ".join(map(str, self.only))
-            raise NoSuchRegister(f"a meter with mc66 has no register {register}; it has {has}")
+            return {}
         if not self.configuration and register not in FIXED_SCALES:
             self.configuration = self._data_string(b"/#2", 85)[7]
         fields = self._data_string(b"/#1", 81)
@@ -844,12 +852,13 @@ def decode_read_out(block: bytes) -> Groups:
     if "\xff" in text or sum(map(ord, text)) % 128 != block[-1] & 0x7F:
         raise Damaged("parity or checksum of the read-out is wrong")
     group = r"([0-9.*]+)\(([^()*]*)(?:\*([^()*]*))?\)(?:\r\n)?"
-    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text):
+    groups = re.findall(group, text)
+    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text) or len({name for name, _, _ in groups}) < len(groups):
         raise Damaged("the read-out is not made of groups")
     known: Groups = {}
-    for name, digits, unit in re.findall(group, text):
+    for name, digits, unit in groups:
         if name in READOUT.values():
-            if name in known or unit not in READOUT_UNITS or not re.fullmatch("[0-9]+([.,][0-9]+)?", digits):
+            if unit not in READOUT_UNITS or not re.fullmatch("[0-9]+([.,][0-9]+)?", digits):
                 raise Damaged(f"the read-out says {digits} {unit}")
             known[name] = (Decimal(digits.replace(",", ".")), unit)
     return known
@@ -995,11 +1004,13 @@ class Domoticz:
         from base64 import b64encode
         from json import dumps
 
+        secrets = []
         for login in (b64encode(b":".join(self._login)), *self._login):
             plain = login.decode("utf-8", "replace")
-            for secret in (plain, dumps(plain)[1:-1]):
-                if len(secret) > 2:
-                    text = text.replace(secret, "***")
+            secrets += [plain, dumps(plain)[1:-1]]
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+            if len(secret) > 2:
+                text = text.replace(secret, "***")
         return " ".join(text.split())
 
 
@@ -1223,15 +1234,17 @@ class Screen(Watch):
     def trace(self, text: str) -> None:
         for line in text.splitlines() if self._verbose else ():
             to_stderr(line)
-        if self._pushing:  # the request is out; while the meter answers there is time for a slow import
+
+    def asked(self) -> None:
+        if self._pushing:  # the processor is idle while the meter answers, and requests is slow to import
             from threading import Thread
 
             self._pushing = False
             Thread(target=_import_requests).start()
 
     def failed(self, why: str, left: float) -> None:
-        if self._verbose or (sys.stderr is not None and sys.stderr.isatty()):
-            to_stderr(f"{why}; {left:.0f} s left")
+        if self._verbose or (left and sys.stderr is not None and sys.stderr.isatty()):
+            to_stderr(f"{why}; {left:.1f} s left")
 
 
 def _import_requests() -> None:
@@ -1284,7 +1297,7 @@ def print_registers(as_json: bool) -> None:
     print("[" + ",\n ".join(rows) + "]" if as_json else "\n".join(rows))
 
 
-def print_all(meter: Meter, as_json: bool) -> None:
+def print_all(meter: KmpMeter, as_json: bool) -> None:
     """Print what the meter has of the known registers, each as soon as it is known."""
     known = known_registers()
     count = 0
@@ -1328,7 +1341,7 @@ def run(arguments: Sequence[str] | None) -> None:
 
         threading.excepthook = lambda _: None
     with PROTOCOLS[args.protocol](args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
-        if args.register == "all":
+        if isinstance(meter, KmpMeter) and args.register == "all":
             return print_all(meter, args.json)
         reading = meter.read(args.register)
     if domoticz is None:

@@ -1,4 +1,4 @@
-"""The command line: wrong calls, symbols, the status line, output that can't be written."""
+"""The command line: wrong calls, symbols, what a terminal shows meanwhile, output that can't be written."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ PORT = "/dev/null"  # where it is opened, the exit code is 3
         ([PORT], "PORT and REGISTER are needed"),
         ([PORT, "65536"], "no register"),
         ([PORT, "0x10000"], "no register"),
+        ([PORT, "0x000003c"], "no register"),
+        ([PORT, "0000060"], "no register"),
         ([PORT, "999999999999"], "no register"),
         ([PORT, "9" * 5000], "no register"),
         ([PORT, "0x"], "no register"),
@@ -240,8 +242,12 @@ def test_how_each_try_ended_is_told_on_a_terminal():
         code, out, lines = on_a_terminal(meter.port, 60, "--wait", 42)
     assert (code, out) == (0, "16.235 GJ\n")
     echo, damage = lines
-    assert re.fullmatch("only the head's echo: turn the head or press a button on the meter; (39|4[01]) s left", echo)
-    assert re.fullmatch(r"a damaged answer \(its CRC is wrong\): press the head flat .*; (3[5-9]|40) s left", damage)
+    assert re.fullmatch(
+        "only the head's echo: turn the head or press a button on the meter; (39|4[01])[.][0-9] s left", echo
+    )
+    assert re.fullmatch(
+        r"a damaged answer \(its CRC is wrong\): press the head flat .*; (3[5-9]|40)[.][0-9] s left", damage
+    )
 
 
 def test_the_last_try_is_told_in_the_error_alone():
@@ -261,7 +267,7 @@ def test_a_busy_port_is_told_once():
         code, out, lines = on_a_terminal(meter.port, 60)
         timer.join()
     assert (code, out) == (0, "16.235 GJ\n")
-    assert lines == [f"{meter.port} is busy: another program is using it; 10 s left"]
+    assert lines == [f"{meter.port} is busy: another program is using it; 10.0 s left"]
 
 
 def test_nothing_is_told_where_nothing_goes_wrong():

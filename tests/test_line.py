@@ -13,6 +13,7 @@ requests too early                               never                   test_re
 
 from __future__ import annotations
 
+import gc
 import time
 from decimal import Decimal
 
@@ -139,7 +140,7 @@ def test_the_failure_that_tells_most_is_told():
     with sim.KmpMeter(faults=[sim.silence, sim.bad_crc], always=sim.silence) as meter:
         result = run(meter.port, 60, "--wait", 5)
     assert result.code == 5
-    assert "a damaged answer in 1 of 3 tries (its CRC is wrong)" in result.one_line()
+    assert "a damaged answer in 1 of 3 tries (the last: its CRC is wrong)" in result.one_line()
 
 
 @pytest.mark.parametrize("at", range(15))
@@ -282,6 +283,50 @@ def test_verbose_shows_every_frame(echo):
     assert lines[: 1 + len(heard)] == [f"-> {request}", *heard]
     assert lines[1 + len(heard)].startswith(seen)
     assert lines[2 + len(heard) :] == [f"-> {request}", *heard, f"<- {answer}"]
+
+
+def test_verbose_tells_the_last_try_too():
+    with sim.KmpMeter(always=sim.bad_crc) as meter:
+        result = run(meter.port, 60, "--wait", 3, "-v")
+    told = [line for line in result.err.splitlines() if line.startswith("a damaged answer (its CRC is wrong): ")]
+    assert len(told) == len(meter.asked) == 2
+    assert told[-1].endswith("; 0.0 s left")
+
+
+def test_one_who_watches_slowly_does_not_make_the_answer_late():
+    class Slow(kr.Watch):
+        def trace(self, text: str) -> None:
+            if text.startswith("->"):
+                time.sleep(0.6)
+
+    with sim.KmpMeter() as meter, kr.KmpMeter(meter.port, wait=0, timeout=0.3, watch=Slow()) as reader:
+        assert reader.read(60).value == Decimal("16.235")
+
+
+def test_a_day_of_tries_keeps_no_frames_of_python():
+    """Each failure of a try is kept to the end, what it came from is not, even if nobody looks for garbage."""
+
+    def failures() -> list[kr.TryFailed]:
+        return [thing for thing in gc.get_objects() if isinstance(thing, kr.TryFailed)]
+
+    kept: list[kr.TryFailed] = []
+
+    class Watch(kr.Watch):
+        def failed(self, why: str, left: float) -> None:
+            kept[:] = failures()
+
+    gc.collect()
+    others = failures()
+    gc.disable()
+    try:
+        with sim.KmpMeter(always=sim.bad_crc) as meter, pytest.raises(kr.Damaged):
+            kr.KmpMeter(meter.port, wait=4, watch=Watch()).read(60)
+    finally:
+        gc.enable()
+    new = [failure for failure in kept if not any(failure is other for other in others)]
+    assert len(new) >= 2
+    for failure in new:
+        assert (failure.__traceback__, failure.__cause__, failure.__context__) == (None, None, None)
 
 
 def test_another_speed():

@@ -287,6 +287,11 @@ def test_names_that_the_terminal_can_not_show():
     assert b"W\xe4rme \\u2192" in done.stdout
 
 
+def test_a_password_that_begins_with_the_user_is_hidden_as_a_whole():
+    domoticz = kr.Domoticz("http://127.0.0.1", 'adm"in', 'adm"in123')
+    assert domoticz.scrub('adm"in123 adm\\"in123 adm"in') == "*** *** ***"
+
+
 def test_secrets_in_a_device_are_not_shown():
     login = {"DOMOTICZ_USER": "someone", "DOMOTICZ_PASSWORD": 'hush "hush"'}
     users = {"someone": 'hush "hush"'}

@@ -218,6 +218,13 @@ def test_network_port_closed_now_and_then(bytes_before):
     assert server.open == 3
 
 
+def test_network_port_closed_at_once_is_not_opened_all_the_time():
+    with SerialServer(sim.KmpMeter(), drops=99) as server:
+        result = run(server.url, 60, "--wait", 5)
+    assert result.code == 3
+    assert 2 <= server.open <= 4
+
+
 @pytest.mark.parametrize("bytes_before", [0, 7])
 def test_network_port_closed_every_time(bytes_before):
     with SerialServer(sim.KmpMeter(), drops=99, bytes_before=bytes_before) as server:
