@@ -307,8 +307,8 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
     blocks: dict[int, Block] = {}
     data = plain[2:-2]
     while data:
-        head, data = data[: BLOCK_HEAD.size].ljust(BLOCK_HEAD.size, b"\0"), data[BLOCK_HEAD.size :]
-        register, unit, length, sign_exponent = BLOCK_HEAD.unpack(head)
+        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(BLOCK_HEAD.size, b"\0"))
+        data = data[BLOCK_HEAD.size :]
         value, data = data[:length], data[length:]
         if not 0 < len(value) == length or register in blocks:
             raise Damaged("the lengths in it do not add up")
