@@ -118,11 +118,12 @@ class Line:
                 return
             try:
                 data = os.read(self.master, 4096)
+                heard = time.monotonic() + len(data) * self.byte_time()
                 if self.echo:
                     self._echo(data)
                 elif self.pace:
-                    self.sleep(len(data) * self.byte_time())
-                self.log.append((time.monotonic(), "heard", data))
+                    self.sleep(heard - time.monotonic())
+                self.log.append((heard, "heard", data))
                 self.hear(data)
             except (OSError, ValueError):  # unplugged
                 return
