@@ -49,8 +49,13 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
+    Blocks = dict[int, Block]  # by register id
+    Registers = Sequence[int]  # their ids
+    Readings = dict[int, "Reading"]  # by register id
     Groups = dict[str, tuple[Decimal, str]]  # value and unit by the name of a read-out's group
     Params = dict[str, str | int]  # of a call of Domoticz
+    Answer = dict[str, Any]
+    Arguments = Sequence[str] | None  # of the command line; None: the process's own
 
 __version__ = "1.0.0"
 
@@ -278,7 +283,7 @@ def unstuff(data: bytes) -> bytes:
     return bytes(plain)
 
 
-def encode_request(registers: Sequence[int]) -> bytes:
+def encode_request(registers: Registers) -> bytes:
     """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
     if not 1 <= len(registers) <= MAX_REGISTERS:
         raise ValueError(f"a request holds 1 to {MAX_REGISTERS} registers, not {len(registers)}")
@@ -291,7 +296,7 @@ def find_frames(heard: bytes) -> list[bytes]:
     return re.findall(b"\x40[^\x40\x0d]*\x0d", heard)
 
 
-def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
+def decode_answer(frame: bytes, registers: Registers) -> Blocks:
     """The blocks of the answer to `encode_request(registers)` by register id.
 
     The meter leaves out what it lacks (5512-447, section 6.2.4). Raises Damaged, or OtherAnswer where the
@@ -304,7 +309,7 @@ def decode_answer(frame: bytes, registers: Sequence[int]) -> dict[int, Block]:
         raise Damaged("its CRC is wrong")
     if plain[:2] != bytes((METER, GET_REGISTER)):
         raise OtherAnswer(f"address and CID {plain[:2].hex()}")
-    blocks: dict[int, Block] = {}
+    blocks: Blocks = {}
     data = plain[2:-2]
     while data:
         register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(BLOCK_HEAD.size, b"\0"))
@@ -485,11 +490,11 @@ class Meter:
         has = f"it has {' '.join(map(str, self.only))}" if self.only else "all in its place shows what it has"
         raise NoSuchRegister(f"the meter has no register {register}; {has}")
 
-    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+    def _try(self, registers: Registers) -> Readings:
         """Ask once for what fits in one request; readings by id of what the meter has. Raises TryFailed."""
         raise NotImplementedError
 
-    def _ask(self, registers: Sequence[int], wait: float) -> dict[int, Reading]:
+    def _ask(self, registers: Registers, wait: float) -> Readings:
         self._patience = Timeout(wait)
         failures: list[TryFailed] = []
         left = wait
@@ -625,15 +630,15 @@ def open_port(name: str, baudrate: int) -> Any:
 
 
 def _opening_error(name: str, error: Exception) -> PortError:
-    import errno as e
+    from errno import errorcode
 
-    number, text = getattr(error, "errno", None), str(error)  # on Windows no number, but Python's name for it
-    if number in (e.EAGAIN, e.EBUSY) or (os.name == "nt" and "PermissionError" in text):
+    kind, text = errorcode.get(getattr(error, "errno", None) or 0), str(error)
+    if kind in ("EAGAIN", "EBUSY") or (os.name == "nt" and "PermissionError" in text):  # no number comes from Windows
         return PortBusy(f"{name} stayed busy: another program is using it")
     if "://" in name:
         reason = text if re.search(":[0-9]", name) else "it must look like socket://HOST:PORT"
         return PortError(f"the network port {name} can't be opened: {reason}")
-    if number in (e.EACCES, e.EPERM):
+    if kind in ("EACCES", "EPERM"):
         return PortError(f"no permission to use {name}: sudo usermod -aG dialout $USER, then log in again")
     from glob import glob
 
@@ -641,7 +646,7 @@ def _opening_error(name: str, error: Exception) -> PortError:
 
     names = sorted(glob("/dev/serial/by-id/*")) + sorted(port.device for port in comports())
     there_is = ", ".join(names[:8]) or "none"
-    missing = number in (e.ENOENT, e.ENXIO, e.ENODEV) or "FileNotFoundError" in text
+    missing = kind in ("ENOENT", "ENXIO", "ENODEV") or "FileNotFoundError" in text
     what = "does not exist: is the IR head plugged in?" if missing else "is no serial port."
     return PortError(f"{name or repr(name)} {what} There is {there_is}")
 
@@ -684,7 +689,7 @@ class KmpMeter(Meter):
     rest = 1.65  # 1.6 and what an adapter may take to send on what was written
     hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
 
-    def read_all(self, registers: Sequence[int]) -> Iterator[Reading]:
+    def read_all(self, registers: Registers) -> Iterator[Reading]:
         """Those of the registers that the meter has, each as soon as it is known.
 
         A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
@@ -712,11 +717,11 @@ class KmpMeter(Meter):
             names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
             raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
 
-    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+    def _try(self, registers: Registers) -> Readings:
         request = encode_request(registers)
         failures: list[TryFailed] = []
 
-        def find(heard: bytes) -> dict[int, Block] | None:
+        def find(heard: bytes) -> Blocks | None:
             failures.clear()
             for frame in find_frames(heard):
                 try:
@@ -762,7 +767,7 @@ class Mc66Meter(Meter):
     configuration = ""  # ABCCC of /#2, once it is known
     only = tuple(sorted({**READOUT, **FIELDS}))
 
-    def _try(self, registers: Sequence[int]) -> dict[int, Reading]:
+    def _try(self, registers: Registers) -> Readings:
         (register,) = registers
         if register in READOUT:
             found = self._read_out().get(READOUT[register])
@@ -934,7 +939,7 @@ class Domoticz:
             raise self._no_such(idx)
         self._watch.trace(f"Domoticz took svalue {svalue} for idx {idx}")
 
-    def device(self, idx: int) -> dict[str, Any]:
+    def device(self, idx: int) -> Answer:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
         answer = self._ask({"type": "command", "param": "getdevices", "rid": idx})
         answer = answer or self._ask({"type": "devices", "rid": idx})  # as it is called up to 2022.2
@@ -946,7 +951,7 @@ class Domoticz:
     def _no_such(self, idx: int) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there")
 
-    def _ask(self, params: Params) -> dict[str, Any]:
+    def _ask(self, params: Params) -> Answer:
         """The answer; an empty one if its status is not OK."""
         try:
             from requests import codes  # a name out of it, as another thread may be importing it
@@ -1055,7 +1060,7 @@ WRONG_SENSORS = {  # by SubType
 }
 
 
-def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[str]:
+def misfits(reading: Reading, svalue: str, device: Answer) -> Iterator[str]:
     """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
     kind, subkind, unit = str(device.get("Type")), str(device.get("SubType")), reading.unit
     advice = f"take a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
@@ -1072,7 +1077,7 @@ def misfits(reading: Reading, svalue: str, device: dict[str, Any]) -> Iterator[s
         yield f"it would show {svalue} for {reading}: leave out --multiply, unless that is its unit"
 
 
-def _scale_misfits(reading: Reading, svalue: str, device: dict[str, Any], advice: str) -> Iterator[str]:
+def _scale_misfits(reading: Reading, svalue: str, device: Answer, advice: str) -> Iterator[str]:
     """What is wrong with the scale of a Counter."""
     own = str(device.get("ValueUnits") or reading.unit)
     unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal")), own)
@@ -1167,7 +1172,7 @@ def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
     return read
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Arguments) -> argparse.Namespace:
     """The arguments, checked; an option that would do nothing is an error too."""
     parser = build_parser()
     args, unknown = parser.parse_known_args(arguments)
@@ -1329,7 +1334,7 @@ def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -
         print("warning: ", one_line(domoticz.scrub(misfit)))
 
 
-def run(arguments: Sequence[str] | None) -> None:
+def run(arguments: Arguments) -> None:
     """Do what the command line says. Raises KamstrupError."""
     args = parse(arguments)
     if args.list_registers:
@@ -1354,7 +1359,7 @@ def run(arguments: Sequence[str] | None) -> None:
     return domoticz.push(args.idx, svalue)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Arguments = None) -> int:
     """Run the program; returns its exit code."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # cron mails whatever a library has to say
