@@ -115,7 +115,7 @@ def jobs_at_once(port: str, jobs: int) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the reader against the wire and a bare interpreter.")
-    parser.add_argument("--runs", type=int, default=21)
+    parser.add_argument("--runs", type=int, default=51)
     runs = parser.parse_args().runs
     start, memory = start_up(runs)
     rows = [
