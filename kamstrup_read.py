@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn, TypeVar
 
     T = TypeVar("T")
+    Known = dict[int, tuple[str, str, str]]  # symbol, usual unit, description by register id
     Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
     Blocks = dict[int, Block]  # by register id
     Registers = Sequence[int]  # their ids
@@ -144,9 +145,9 @@ REGISTERS = """
 ALIASES = {"EFFEKT1": 80, "TOPMODULID": 157, "BOTMODULID": 158, "ERRORHOURCOUNTER": 175, "SERIENO": 1001}
 
 
-def known_registers() -> dict[int, tuple[str, str, str]]:
+def known_registers() -> Known:
     """Symbol, usual unit and description by register id, in rising order; '' for none."""
-    rows = re.findall(r"([0-9]+) (\S+) (\S+)\s([^;]+)", REGISTERS)
+    rows = (row.split(None, 3) for row in REGISTERS.split(";"))
     return {int(number): (symbol.strip("-"), unit.strip("-"), text.strip()) for number, symbol, unit, text in rows}
 
 
@@ -293,7 +294,7 @@ def encode_request(registers: Registers) -> bytes:
 
 def find_frames(heard: bytes) -> list[bytes]:
     """Every answer frame in what was heard; what stands before a frame's last start byte is noise."""
-    return re.findall(b"\x40[^\x40\x0d]*\x0d", heard)
+    return re.findall(ANSWER_START + b"[^" + ANSWER_START + STOP + b"]*" + STOP, heard)
 
 
 def decode_answer(frame: bytes, registers: Registers) -> Blocks:
@@ -1284,10 +1285,10 @@ def to_json(**fields: str | int | Decimal) -> str:
     return f"{{{', '.join(texts)}}}"
 
 
-def reading_to_json(reading: Reading) -> str:
-    """The reading with symbol and description."""
+def reading_to_json(reading: Reading, known: Known) -> str:
+    """The reading with symbol and description, from the table of registers if it is there."""
     register, value, unit = reading
-    symbol, _, description = known_registers().get(register, ("", "", ""))
+    symbol, _, description = known.get(register, ("", "", ""))
     return to_json(register=register, symbol=symbol, description=description, value=value, unit=unit)
 
 
@@ -1308,9 +1309,12 @@ def print_all(meter: KmpMeter, as_json: bool) -> None:
     count = 0
     try:
         for reading in meter.read_all(list(known)):
-            symbol, _, description = known[reading.register]
-            row = f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}\n"
-            print((",\n " if count else "[") + reading_to_json(reading) if as_json else row, end="", flush=True)
+            if as_json:
+                print(",\n " if count else "[", reading_to_json(reading, known), sep="", end="", flush=True)
+            else:
+                symbol, _, description = known[reading.register]
+                row = f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}"
+                print(row, flush=True)
             count += 1
     except KamstrupError as error:
         if not count:
@@ -1350,7 +1354,7 @@ def run(arguments: Arguments) -> None:
             return print_all(meter, args.json)
         reading = meter.read(args.register)
     if domoticz is None:
-        return print(reading_to_json(reading) if args.json else reading)
+        return print(reading_to_json(reading, known_registers()) if args.json else reading)
     if isinstance(reading.value, str):
         raise UsageError(f"register {args.register} is {reading}, which is no number for a sensor")
     svalue = svalue_of(reading.value, args.multiply, args.decimals)

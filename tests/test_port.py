@@ -151,7 +151,7 @@ def test_unplugged_in_mid_answer():
 
 
 class SerialServer:
-    """A meter behind a raw TCP port. lives: connections that are closed, in mid-answer or at once."""
+    """A meter behind a raw TCP port. drops: connections that it closes, in mid-answer or at once."""
 
     def __init__(self, meter: sim.KmpMeter, drops: int = 0, bytes_before: int = 0) -> None:
         self.meter, self.drops, self.bytes_before = meter, drops, bytes_before
