@@ -1,355 +1,496 @@
 #!/usr/bin/env python3
 """Read one register of a Kamstrup MULTICAL meter; print it, or push it to Domoticz.
 
-    kamstrup_read.py /dev/ttyUSB0 60                       prints: 16.235 GJ
-    kamstrup_read.py /dev/ttyUSB0 E1 12 --multiply 1000    pushes 16235 to the sensor with idx 12
-    kamstrup_read.py /dev/ttyUSB0 all                      prints every register that the meter has
+    kamstrup_read.py /dev/ttyUSB0 60                       print: 16.235 GJ
+    kamstrup_read.py /dev/ttyUSB0 E1 12 --multiply 1000    push 16235 to the sensor with idx 12
+    kamstrup_read.py /dev/ttyUSB0 60 --create Heating      make that sensor in Domoticz
+    kamstrup_read.py /dev/ttyUSB0 all                      print every known register it has
 
-As a module: `read_register("/dev/ttyUSB0", 60).value` is the Decimal 16.235.
+From Python, read_register("/dev/ttyUSB0", "E1").value is Decimal("16.235").
+
+The meter answers one request at a time, through an optical head, at 1200 baud:
+
+    80 3f 10 01 00 3c b2 5f 0d                     request: register 60 (3c)
+    40 3f 10 00 3c 08 04 43 00 00 3f 6b 15 59 0d   response: register 60, GJ, 16235 x 10^-3
 """
 # /// script
 # requires-python = ">=3.9"
 # dependencies = ["pyserial>=3.5", "requests>=2.25"]
 # ///
 
-# Cron starts this every few minutes on computers where an import can cost a second. What only some
-# uses need (requests, json, datetime, ...) is imported where it is used.
 from __future__ import annotations
 
-import gc
+import sys
 
 if __name__ == "__main__":
-    gc.disable()  # next to nothing is left lying about here, and looking for it costs more than a millisecond
+    # Importing takes a second or two on a small computer, and Python would answer Ctrl-C with a
+    # traceback. Until it is done, Ctrl-C just ends the process. (Under nohup it stays ignored.)
+    import signal
 
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# Cron starts this script every few minutes, on computers where an import can cost half a second:
+# what only some uses need (serial, requests, json, datetime, ...) is imported where it is used.
 import argparse
 import binascii
 import os
 import re
 import struct
-import sys
 import time
-import warnings
-from collections import namedtuple
+from collections import deque, namedtuple
+from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
-from operator import attrgetter
+from errno import errorcode
 
-try:
-    from serial import serial_for_url
-    from serial.serialutil import Timeout
-except Exception as error:
-    if __name__ != "__main__":
-        raise
-    print(f"kamstrup_read: pyserial is missing ({error}): sudo apt install python3-serial", file=sys.stderr)
-    sys.exit(3)
-
-TYPE_CHECKING = False  # as typing.TYPE_CHECKING, without the import
+TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without importing typing
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from typing import Any, Callable, NoReturn, TypeVar
+    from typing import Any, NoReturn, Optional, Protocol, TypeVar, Union
 
-    T = TypeVar("T")
-    Known = dict[int, tuple[str, str, str]]  # symbol, usual unit, description by register id
-    Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
-    Blocks = dict[int, Block]  # by register id
-    Registers = Sequence[int]  # their ids
-    Readings = dict[int, "Reading"]  # by register id
-    Groups = dict[str, tuple[Decimal, str]]  # value and unit by the name of a read-out's group
-    Params = dict[str, str | int]  # of a call of Domoticz
-    Answer = dict[str, Any]
-    Arguments = Sequence[str] | None  # of the command line; None: the process's own
+    Found = TypeVar("Found")
+    Value = Union[Decimal, str]
+    RegisterName = Union[int, str]  # 60, "60", "0x3c" or "E1"
+    Seconds = Optional[float]  # None: as the protocol has it
+    Baudrate = Optional[int]
+    Factor = Optional[Decimal]
+    Places = Optional[int]
+    Arguments = Optional[Sequence[str]]
+else:  # so that typing.get_type_hints works on the public functions
+    Any = Value = RegisterName = Seconds = Baudrate = Factor = Places = Arguments = object
 
-__version__ = "1.0.0"
+__all__ = [
+    "UNITS",
+    "ConnectionLostError",
+    "DamagedResponseError",
+    "Domoticz",
+    "DomoticzError",
+    "EchoOnlyError",
+    "KamstrupError",
+    "Meter",
+    "MeterError",
+    "NoResponseError",
+    "OutputError",
+    "PortBusyError",
+    "PortError",
+    "PortSharedError",
+    "Reading",
+    "Register",
+    "UnknownRegisterError",
+    "UsageError",
+    "WrongResponseError",
+    "decode_block",
+    "decode_response",
+    "encode_request",
+    "find_frames",
+    "known_registers",
+    "main",
+    "read_register",
+    "register_id",
+    "svalue_of",
+]
+__version__ = "1.1.0"
 
-# ---------------------------------------------------------------- tables
+# ------------------------------------------------------------------------ 2. units and registers
 
-# Unit ids of KMP, counted from 0; - is none, 51 a plain number. Published tables that give kW for 21
-# and kvar for 25 are wrong by a factor of 1000.
-UNIT_NAMES = """
-- Wh kWh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal varh kvarh Mvarh Gvarh VAh kVAh MVAh GVAh W kW MW GW var
-kvar Mvar Gvar VA kVA MVA GVA V A kV kA C K l m3 l/h m3/h m3xC ton ton/h h hh:mm:ss yy:mm:dd yyyy:mm:dd
-mm:dd - bar RTC ASCII m3x10 tonx10 GJx10 min bitfield s ms days RTC-Q datetime imp/l l/imp Hz degree %
-USgal USgal/min"""
-UNITS = dict(enumerate(UNIT_NAMES.split()))
-UNITS.update({79: "date and time", 85: "%RH"})
+# By KMP's unit id. Published tables with kW for 21 and kvar for 25 are wrong by a factor of 1000.
+UNITS = {
+    0: "",
+    1: "Wh",
+    2: "kWh",
+    3: "MWh",
+    4: "GWh",
+    5: "J",
+    6: "kJ",
+    7: "MJ",
+    8: "GJ",
+    9: "cal",
+    10: "kcal",
+    11: "Mcal",
+    12: "Gcal",
+    13: "varh",
+    14: "kvarh",
+    15: "Mvarh",
+    16: "Gvarh",
+    17: "VAh",
+    18: "kVAh",
+    19: "MVAh",
+    20: "GVAh",
+    21: "W",
+    22: "kW",
+    23: "MW",
+    24: "GW",
+    25: "var",
+    26: "kvar",
+    27: "Mvar",
+    28: "Gvar",
+    29: "VA",
+    30: "kVA",
+    31: "MVA",
+    32: "GVA",
+    33: "V",
+    34: "A",
+    35: "kV",
+    36: "kA",
+    37: "C",
+    38: "K",
+    39: "l",
+    40: "m3",
+    41: "l/h",
+    42: "m3/h",
+    43: "m3xC",
+    44: "ton",
+    45: "ton/h",
+    46: "h",
+    47: "hh:mm:ss",
+    48: "yy:mm:dd",
+    49: "yyyy:mm:dd",
+    50: "mm:dd",
+    51: "",  # a plain number
+    52: "bar",
+    53: "RTC",
+    54: "ASCII",
+    55: "m3x10",
+    56: "tonx10",
+    57: "GJx10",
+    58: "min",
+    59: "bitfield",
+    60: "s",
+    61: "ms",
+    62: "days",
+    63: "RTC-Q",
+    64: "datetime",
+    65: "imp/l",
+    66: "l/imp",
+    67: "Hz",
+    68: "degree",
+    69: "%",
+    70: "USgal",
+    71: "USgal/min",
+    79: "date and time",
+    85: "%RH",
+    86: "%O2",
+    87: "m/s",
+    88: "kJ/kg",
+    89: "pH",
+    90: "g/kg",
+}
 
-# Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id, symbol on the
-# display, usual unit (the one in the answer counts), description; - for none, ; between two. In rising order.
-REGISTERS = """
-1 A14 kWh Active energy A14 (import); 2 A23 kWh Active energy A23 (export); 3 R12 kvarh Reactive energy R12;
-4 R34 kvarh Reactive energy R34; 13 - kWh Active energy A14, high resolution;
-14 - kWh Active energy A23, high resolution; 19 - kWh Active energy A14, tariff 1;
-23 - kWh Active energy A14, tariff 2; 27 - kWh Active energy A14, tariff 3;
-31 - kWh Active energy A14, tariff 4; 39 - kW Highest power P14; 51 - - Meter number 1; 52 - - Meter number 2;
-53 - - Meter number 3; 58 - - Pulse input; 60 E1 GJ/MWh/kWh Heat energy; 61 E4 GJ/MWh/kWh Flow (inlet) energy;
-62 E5 GJ/MWh/kWh Return flow (outlet) energy; 63 E3 GJ/MWh/kWh Cooling energy;
-64 TA2 GJ/MWh/kWh Tariff register 2; 65 TA3 GJ/MWh/kWh Tariff register 3; 66 TL2 - Tariff limit 2;
-67 TL3 - Tariff limit 3; 68 V1 m3 Volume through the meter (the heating's own water);
-69 V2 m3 Volume, second flow sensor; 72 M1 ton Mass of V1; 73 M2 ton Mass of V2; 74 FLOW1 l/h Flow now;
-75 FLOW2 l/h Flow now, second flow sensor; 80 POWER1 kW Power now;
-84 VA m3 Hot tap water (the water meter on pulse input A); 85 VB m3 Water or other meter on pulse input B;
-86 T1 C Flow (inlet) temperature now; 87 T2 C Return (outlet) temperature now; 88 T3 C Temperature T3 now;
-89 T1-T2 K Temperature difference now; 91 P1 bar Pressure in the flow; 92 P2 bar Pressure in the return;
-94 E2 GJ/MWh/kWh Control energy; 95 E6 GJ/MWh/kWh Tap water energy; 96 E7 GJ/MWh/kWh Heat energy Y;
-97 E8 m3xC Volume x T1; 98 XDAY month-day Target (reading) date; 99 INFO - Info code now (0: no fault);
-104 METER-NO-VB - Number of the meter on input B; 110 E9 m3xC Volume x T2;
-112 METER-NO-2 - Customer number, 8 high digits; 113 INFOEVENT - Count of info events;
-114 METER-NO-VA - Number of the meter on input A; 122 T4 C Temperature T4 now;
-123 - date Date of this year's highest flow; 124 - l/h This year's highest flow;
-125 - date Date of this year's lowest flow; 126 - l/h This year's lowest flow;
-127 - date Date of this year's highest power; 128 - kW This year's highest power;
-129 - date Date of this year's lowest power; 130 - kW This year's lowest power;
-138 - date Date of this month's highest flow; 139 - l/h This month's highest flow;
-140 - date Date of this month's lowest flow; 141 - l/h This month's lowest flow;
-142 - date Date of this month's highest power; 143 - kW This month's highest power;
-144 - date Date of this month's lowest power; 145 - kW This month's lowest power;
-146 - C Average T1 of this year; 147 - C Average T2 of this year; 149 - C Average T1 of this month;
-150 - C Average T2 of this month; 152 PROG-NO - Program number ABCCCCCC;
-153 CONFIG-NO-1 - Configuration number 1 (DDDEE); 154 CHECKSUM-1 - Software checksum;
-155 HIGH-RES Wh Heat energy, high resolution (test); 157 TOPMODULE-ID - Top module's id;
-158 BOTMODULE-ID - Bottom module's id; 168 CONFIG-NO-2 - Configuration number 2 (FFGGMN);
-171 - - Bottom module's id 2; 172 - - External module's id; 175 ERRORHOURS h Hours with a fault;
-178 - GJ/MWh/kWh Differential energy dE; 179 - GJ/MWh/kWh Control energy cE; 180 - m3 Differential volume dV;
-181 - m3 Control volume cV; 184 - - M-Bus primary address, module 1;
-185 - - M-Bus secondary address, module 1; 218 - - M-Bus primary address, module 2;
-219 - - M-Bus secondary address, module 2; 220 - - M-Bus primary address, external module;
-221 - - M-Bus secondary address, external module; 222 - - Count of configuration changes;
-223 - l/m3 Volume, high resolution (test); 224 - m3 Pulse input A2; 225 - m3 Pulse input B2;
-228 - - Configuration number 3; 229 - C Average T1 of the last auto-integration;
-230 - C Average T2 of the last auto-integration; 234 INA-LITERIMP l/imp Litres a pulse, input A;
-235 INB-LITERIMP l/imp Litres a pulse, input B; 239 V1-HIGHRES m3/l Volume, high resolution (test);
-243 - m3 Volume that flowed backwards; 259 - m3/h Nominal flow Qp;
-266 E1-HIGHRES Wh Heat energy, high resolution (wraps at 10,000,000 Wh);
-267 E3-HIGHRES Wh Cooling energy, high resolution (test); 292 - C Water temperature;
-299 - C Temperature around the meter; 346 - - Module's software revision; 347 - - Customer number;
-348 - date+time Date and time; 355 - - COP of this year; 362 - GJ/MWh/kWh Tariff register 4;
-364 - GJ/MWh/kWh Heat energy A1; 365 - GJ/MWh/kWh Heat energy A2; 366 - C Limit of T5;
-367 - - COP of this month; 368 - - Configuration number 4; 369 - - Info bits; 371 - - COP;
-372 - kW Power on input B1; 379 - C Average T1 of the day; 380 - C Average T2 of the day;
-381 - C Average T1 of the hour; 382 - C Average T2 of the hour; 383 - date Date of the year's highest flow V1;
-385 - date Date of the year's highest power; 387 - date Date of the month's highest flow V1;
-389 - date Date of the month's highest power; 398 - C T1 now, one decimal; 399 - C T2 now, one decimal;
-400 - K T1-T2 now, one decimal; 404 - - Meter type; 473 - GJ/MWh/kWh Energy E10; 474 - GJ/MWh/kWh Energy E11;
-477 - C Average T3 of the day; 478 - C Average T3 of the hour; 505 - bar Average P1 of the day;
-506 - bar Average P2 of the day; 507 - bar Average P1 of the hour; 508 - bar Average P2 of the hour;
-582 - days Battery days left; 675 - s Interval of wireless M-Bus telegrams; 1001 SERIAL-NO - Serial number;
-1002 CLOCK time Time of day; 1003 DATE date Date; 1004 HR h Hours in operation;
-1005 METER-TYPE - Software edition; 1010 METER-NO-1 - Customer number (its 8 low digits);
-1023 - kW Power P14 now (import); 1024 - kW Power P23 now (export); 1032 - - Operation mode;
-1047 - date+time Clock of a 382 or OMNIPOWER; 1054 - V Voltage L1; 1055 - V Voltage L2; 1056 - V Voltage L3;
-1076 - A Current L1; 1077 - A Current L2; 1078 - A Current L3; 1080 - kW Power P14 of L1;
-1081 - kW Power P14 of L2; 1082 - kW Power P14 of L3; 1126 - - Meter type of a 382, as text;
-1268 - - M-Bus address; 1271 - - KMP address; 1344 - kW Power P23 of L1 (export);
-1345 - kW Power P23 of L2 (export); 1346 - kW Power P23 of L3 (export); 6026 - - Firmware revision A;
-6031 - - Firmware revision B
-"""
-ALIASES = {"EFFEKT1": 80, "TOPMODULID": 157, "BOTMODULID": 158, "ERRORHOURCOUNTER": 175, "SERIENO": 1001}
+# Symbols of Kamstrup's documents that differ from those on the display.
+ALIASES = {
+    "EFFEKT1": 80,
+    "TOPMODULID": 157,
+    "BOTMODULID": 158,
+    "ERRORHOURCOUNTER": 175,
+    "SERIENO": 1001,
+}
+
+# The registers that people look for, most wanted first: suggestions begin with these.
+WANTED_REGISTERS = (60, 84, 68, 86, 87, 80, 74, 63, 1004, 1003, 1001)
 
 
-def known_registers() -> Known:
-    """Symbol, usual unit and description by register id, in rising order; '' for none."""
-    rows = (row.split(None, 3) for row in REGISTERS.split(";"))
-    return {int(number): (symbol.strip("-"), unit.strip("-"), text.strip()) for number, symbol, unit, text in rows}
+class Register(namedtuple("Register", "id symbol unit description")):
+    """What is known of a register; '' for no symbol or unit.
+
+    The unit is the usual one: what counts is the unit in the meter's response.
+    """
+
+    __slots__ = ()
+    id: int
+    symbol: str
+    unit: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.symbol or self.id} ({self.description})"
 
 
-def register_id(text: str) -> int:
-    """The id that `60`, `0x3c` or a symbol such as `E1`, in any case, stands for. Raises UsageError."""
-    if text.isascii() and text.isalnum() and len(text) <= 6:  # int() would take signs, spaces and underscores
-        try:
-            number = int(text, 16 if text[:2].lower() == "0x" else 10)
-        except ValueError:
-            number = -1
-        if 0 <= number <= 0xFFFF:
+def known_registers() -> dict[int, Register]:
+    """The registers of REGISTER_TABLE by id, in rising order."""
+    registers = {}
+    for row in REGISTER_TABLE.strip().splitlines():
+        number, symbol, unit, description = row.split(None, 3)
+        register = Register(int(number), symbol.strip("-"), unit.strip("-"), description)
+        registers[register.id] = register
+    return registers
+
+
+def register_id(name: RegisterName) -> int:
+    """The id that 60, "60", "0x3c" or a symbol such as "E1" (in any case) stands for.
+
+    Raises UsageError, with suggestions, for anything else.
+    """
+    text = str(name).lower()
+    if re.fullmatch("[0-9]{1,6}|0x[0-9a-f]{1,4}", text):
+        number = int(text, 16 if "x" in text else 10)
+        if number <= 0xFFFF:
             return number
-
-    def bare(symbol: str) -> str:  # METER-NO-1, "METER NO 1", meter_no_1
-        return re.sub("[ _-]", "", symbol).upper()
-
-    symbols = {bare(symbol): number for number, (symbol, _, _) in known_registers().items() if symbol}
-    symbols.update(ALIASES)
-    if bare(text) in symbols:
-        return symbols[bare(text)]
+    if "/" in text:
+        raise UsageError(f"{name!r} is not a register: PORT comes first, then REGISTER")
+    registers = known_registers()
+    ids = {_plain_symbol(known.symbol): known.id for known in registers.values() if known.symbol}
+    ids.update(ALIASES)
+    symbol = _plain_symbol(text)
+    if symbol in ids:
+        return ids[symbol]
     from difflib import get_close_matches
 
-    if "/" in text:
-        raise UsageError(f"{text!r} is no register: PORT comes first, then REGISTER")
-    close = " or ".join(get_close_matches(bare(text), symbols, n=3, cutoff=0.5))
-    raise UsageError(f"no register {text!r}: {close and f'{close}? '}--list-registers shows all")
+    suggestions = _registers_about(text.split(), registers)
+    suggestions = suggestions or [ids[near] for near in get_close_matches(symbol, ids, cutoff=0.5)]
+    choices = " or ".join(str(registers[number]) for number in suggestions[:3])
+    question = f"did you mean {choices}? " if choices else ""
+    raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
 
 
-# ---------------------------------------------------------------- errors
+def _plain_symbol(symbol: str) -> str:
+    """METER-NO-1, "METER NO 1" and meter_no_1 are the same symbol."""
+    return re.sub("[ _-]", "", symbol).upper()
+
+
+def _registers_about(words: list[str], registers: dict[int, Register]) -> list[int]:
+    """The ids of registers with all these words in symbol or description; wanted ones, if any."""
+    texts = {
+        known.id: f"{known.symbol} {known.description}".lower() for known in registers.values()
+    }
+    found = [number for number, text in texts.items() if all(word in text for word in words)]
+    return [number for number in WANTED_REGISTERS if number in found] or found
+
+
+# ------------------------------------------------------------------------------------- 3. errors
 
 
 class KamstrupError(Exception):
-    """Whatever keeps a reading from where it should go; str() is a sentence for the user."""
+    """Whatever keeps a reading from its destination; str() is a sentence for the user."""
 
     exit_code = 1
 
 
-class UsageError(KamstrupError):  # the call makes no sense
+class OutputError(KamstrupError):
+    """The output can't be written."""
+
+
+class UsageError(KamstrupError):
+    """The call makes no sense."""
+
     exit_code = 2
 
 
-class PortError(KamstrupError):  # the port can't be opened, or vanished
+class PortError(KamstrupError):
+    """The port can't be opened, or has vanished."""
+
     exit_code = 3
 
 
-class PortBusy(PortError):  # another program has it
-    pass
+class PortBusyError(PortError):
+    """Another program has the port; it may be free soon."""
 
 
-class MeterError(KamstrupError):  # the meter can't tell
+class MeterError(KamstrupError):
+    """The meter's response is of no use."""
+
     exit_code = 5
 
 
-class NoSuchRegister(MeterError):
+class UnknownRegisterError(MeterError):
+    """The meter has no such register."""
+
     exit_code = 6
 
 
-class TryFailed(MeterError):
-    """One try brought nothing to use; another may. str() is the detail, and of what all tries led to, all of it.
+class AttemptError(MeterError):
+    """One attempt to read brought nothing that counts; another one may.
 
-    `seen` and `advice` are for the user; of several failures that with the highest `weight` tells the most.
+    For a single attempt str() is the detail; for all of them, it is the sentence for the user.
+    Of several failures, the one with the highest weight says most about the cause.
     """
 
-    seen, advice, weight = "", "", 0
-
-    def told(self, tries: str = "") -> str:
-        """What was seen, in how many tries where it tells of several, and what to do."""
-        detail = f" ({'the last: ' if tries else ''}{self})" if str(self) else ""
-        return f"{self.seen}{tries}{detail}: {self.advice}"
+    seen = ""
+    advice = ""
+    weight = 0
 
 
-class NoAnswer(TryFailed):  # apart from lone zero bytes, which meters send unasked
+class NoResponseError(AttemptError):
+    """Nothing came back but lone zero bytes, which meters send unasked."""
+
     exit_code = 4
-    seen, advice, weight = "no answer from the meter", "press a button on it, or turn the head", 1
+    seen = "no response from the meter"
+    advice = "press a button on the meter, or turn the head"
+    weight = 1
 
 
-class EchoOnly(NoAnswer):  # some heads repeat the request
-    seen, advice, weight = "only the head's echo", "turn the head or press a button on the meter", 2
+class EchoOnlyError(NoResponseError):
+    """Only the request came back: some heads repeat what they send."""
+
+    seen = "only the head's echo"
+    advice = "the meter sleeps or the head is a little off; press a button on it, or turn the head"
+    weight = 2
 
 
-class LineDropped(TryFailed):
+class ConnectionLostError(AttemptError):
+    """The port failed, but it is still there."""
+
     exit_code = 3
-    seen, advice, weight = "closed by the network port", "is another program using it?", 3
+    seen = "the connection to {port} was lost"
+    advice = "is another program using it?"
+    weight = 3
 
 
-class Damaged(TryFailed):
-    seen, advice, weight = "a damaged answer", "press the head flat on the eye, keep light off it", 4
+class DamagedResponseError(AttemptError):
+    """Bytes came back, but no sound response."""
+
+    seen = "a damaged response"
+    advice = "press the head flat on the eye, and keep light off it"
+    weight = 4
 
 
-class OtherAnswer(TryFailed):  # a sound frame
-    seen, advice, weight = "an answer to another question", "let no other program use the port", 5
+class WrongResponseError(AttemptError):
+    """A sound response came back, to another request."""
+
+    seen = "a response to another request"
+    advice = "let no other program use the port"
+    weight = 5
 
 
-class DomoticzError(KamstrupError):  # not reached, or it did not take the value
+class PortSharedError(AttemptError):
+    """Bytes were there, and gone before they could be read."""
+
+    seen = "another program is reading from {port}"
+    advice = "stop it (Domoticz, a terminal program, another meter reader)"
+    weight = 6
+
+
+class DomoticzError(KamstrupError):
+    """Domoticz was not reached, or refused."""
+
     exit_code = 7
 
 
-# ---------------------------------------------------------------- frames
+# --------------------------------------------------------------------------------- 4. KMP frames
 
-# start, [destination, CID, data, CRC high, CRC low], stop. What stands between start and stop is stuffed,
-# so a bare start or stop byte is one wherever it stands (5512-447, section 3).
-REQUEST_START, ANSWER_START, STOP = b"\x80", b"\x40", b"\x0d"
+# start | destination, CID, data, CRC | stop; what is between start and stop is stuffed, so that a
+# bare start or stop byte is one wherever it stands (5512-447, section 3).
+REQUEST_START = b"\x80"
+RESPONSE_START = b"\x40"
+STOP = b"\x0d"
 ESCAPE = 0x1B
-RESERVED = b"\x1b\x80\x40\x0d\x06"  # each of them is sent as ESCAPE and its complement
-METER, GET_REGISTER = 0x3F, 0x10
-MAX_REGISTERS = 8  # in one request
-BLOCK_HEAD = struct.Struct(">HBBB")  # register id, unit id, length of the value, sign and exponent
+RESERVED = b"\x80\x40\x0d\x06\x1b"  # each is sent as ESCAPE and its complement
+METER_ADDRESS = 0x3F
+GET_REGISTER = 0x10  # the CID
+REGISTERS_PER_REQUEST = 8
+CRC_SIZE = 2  # bytes
+BLOCK_HEADER = struct.Struct(">HBBB")  # register id, unit id, length of value, sign and exponent
 
 
 def crc(data: bytes) -> bytes:
     """CRC-16/XMODEM, high byte first; that of data and its CRC is 0 (5512-447, section 3.2)."""
-    return binascii.crc_hqx(data, 0).to_bytes(2, "big")
+    return binascii.crc_hqx(data, 0).to_bytes(CRC_SIZE, "big")
 
 
 def stuff(data: bytes) -> bytes:
-    """Escape every reserved byte, ESCAPE itself first."""
-    for byte in RESERVED:
-        data = data.replace(bytes((byte,)), bytes((ESCAPE, byte ^ 0xFF)))
-    return data
+    """Escape every reserved byte."""
+    stuffed = bytearray()
+    for byte in data:
+        if byte in RESERVED:
+            stuffed += bytes((ESCAPE, byte ^ 0xFF))
+        else:
+            stuffed.append(byte)
+    return bytes(stuffed)
 
 
-def unstuff(data: bytes) -> bytes:
-    """Undo `stuff`, in one pass: chained replaces would decode 1B E4 7F twice. Raises Damaged."""
-    plain = bytearray()
-    rest = iter(data)
-    for byte in rest:
-        if byte == ESCAPE:
-            byte = next(rest, 0) ^ 0xFF  # noqa: PLW2901
-            if byte not in RESERVED:
-                raise Damaged("an escape stands for a byte that needs none")
-        elif byte in RESERVED:
-            raise Damaged(f"byte {byte:02x} stands there without an escape")
-        plain.append(byte)
-    return bytes(plain)
+def unstuff(stuffed: bytes) -> bytes:
+    """Undo stuff(), in one pass: chained replaces decode 1B E4 7F twice.
 
-
-def encode_request(registers: Registers) -> bytes:
-    """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
-    if not 1 <= len(registers) <= MAX_REGISTERS:
-        raise ValueError(f"a request holds 1 to {MAX_REGISTERS} registers, not {len(registers)}")
-    body = struct.pack(f">BBB{len(registers)}H", METER, GET_REGISTER, len(registers), *registers)
-    return REQUEST_START + stuff(body + crc(body)) + STOP
-
-
-def find_frames(heard: bytes) -> list[bytes]:
-    """Every answer frame in what was heard; what stands before a frame's last start byte is noise."""
-    return re.findall(ANSWER_START + b"[^" + ANSWER_START + STOP + b"]*" + STOP, heard)
-
-
-def decode_answer(frame: bytes, registers: Registers) -> Blocks:
-    """The blocks of the answer to `encode_request(registers)` by register id.
-
-    The meter leaves out what it lacks (5512-447, section 6.2.4). Raises Damaged, or OtherAnswer where the
-    frame is sound and answers something else.
+    Raises DamagedResponseError.
     """
-    if frame[:1] != ANSWER_START or frame[-1:] != STOP:
-        raise Damaged("it has no start or no stop byte")
-    plain = unstuff(frame[1:-1])
-    if len(plain) < 4 or crc(plain) != b"\0\0":
-        raise Damaged("its CRC is wrong")
-    if plain[:2] != bytes((METER, GET_REGISTER)):
-        raise OtherAnswer(f"address and CID {plain[:2].hex()}")
-    blocks: Blocks = {}
-    data = plain[2:-2]
-    while data:
-        register, unit, length, sign_exponent = BLOCK_HEAD.unpack_from(data.ljust(BLOCK_HEAD.size, b"\0"))
-        data = data[BLOCK_HEAD.size :]
-        value, data = data[:length], data[length:]
-        if not 0 < len(value) == length or register in blocks:
-            raise Damaged("the lengths in it do not add up")
+    data = bytearray()
+    escaped = False
+    for byte in stuffed:
+        if escaped:
+            if byte ^ 0xFF not in RESERVED:
+                raise DamagedResponseError(f"1b {byte:02x} is not an escaped byte")
+            data.append(byte ^ 0xFF)
+            escaped = False
+        elif byte == ESCAPE:
+            escaped = True
+        elif byte in RESERVED:
+            raise DamagedResponseError(f"byte {byte:02x} without an escape")
+        else:
+            data.append(byte)
+    if escaped:
+        raise DamagedResponseError("it ends in the middle of an escaped byte")
+    return bytes(data)
+
+
+def encode_request(registers: Sequence[int]) -> bytes:
+    """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
+    if not 1 <= len(registers) <= REGISTERS_PER_REQUEST:
+        raise ValueError(f"a request is for 1 to {REGISTERS_PER_REQUEST} registers")
+    content = bytes((METER_ADDRESS, GET_REGISTER, len(registers)))
+    for register in registers:
+        content += register.to_bytes(2, "big")
+    return REQUEST_START + stuff(content + crc(content)) + STOP
+
+
+def find_frames(received: bytes) -> list[bytes]:
+    """The response frames in what was received.
+
+    A frame begins at the last start byte before its stop byte: all before that is echo or noise.
+    """
+    frame = RESPONSE_START + b"[^" + RESPONSE_START + STOP + b"]*" + STOP
+    return re.findall(frame, received)
+
+
+def decode_response(frame: bytes, registers: Sequence[int]) -> dict[int, tuple[int, int, bytes]]:
+    """The blocks of a response to encode_request(registers), by register id.
+
+    A block is unit id, sign and exponent, value. The meter leaves out the registers that it lacks
+    (5512-447, section 6.2.4). Raises DamagedResponseError, or WrongResponseError for a sound frame
+    that answers something else.
+    """
+    if frame[:1] != RESPONSE_START or frame[-1:] != STOP:
+        raise DamagedResponseError("it has no start or no stop byte")
+    content = unstuff(frame[1:-1])
+    if len(content) < 2 + CRC_SIZE or crc(content) != b"\0\0":
+        raise DamagedResponseError("its CRC is wrong")
+    address, cid = content[:2]
+    if (address, cid) != (METER_ADDRESS, GET_REGISTER):
+        raise WrongResponseError(f"address {address:02x}, CID {cid:02x}")
+    blocks = _split_blocks(content[2:-CRC_SIZE])
+    for register in blocks:
         if register not in registers:
-            raise OtherAnswer(f"register {register}")
-        blocks[register] = (unit, sign_exponent, value)
+            raise WrongResponseError(f"register {register}")
     return blocks
 
 
-# ---------------------------------------------------------------- readings
+def _split_blocks(data: bytes) -> dict[int, tuple[int, int, bytes]]:
+    """The blocks that the data is made of, to the byte."""
+    blocks = {}
+    while data:
+        header = data[: BLOCK_HEADER.size].ljust(BLOCK_HEADER.size, b"\0")
+        register, unit, length, sign_exponent = BLOCK_HEADER.unpack(header)
+        end = BLOCK_HEADER.size + length
+        value = data[BLOCK_HEADER.size : end]
+        if length == 0 or len(value) < length:
+            raise DamagedResponseError("the lengths in it do not add up")
+        if register in blocks:
+            raise DamagedResponseError(f"register {register} is in it twice")
+        blocks[register] = (unit, sign_exponent, value)
+        data = data[end:]
+    return blocks
 
-# Units of values that are not plain numbers. Dates and times: their digits (of the number, or three for each
-# byte), how to write them in ISO form, and the part of it that counts.
-TIME_OF_DAY, DATE, MONTH_DAY, CLOCK_382, ASCII, DATE_AND_TIME = 47, 48, 50, 53, 54, 79
-SPELLED = (TIME_OF_DAY, DATE, MONTH_DAY)
-ISO_FORMS = {
-    TIME_OF_DAY: ("(..)(..)(..)", r"2000-01-01T\1:\2:\3", slice(11, 19)),
-    DATE: ("(..)(..)(..)", r"20\1-\2-\3T00:00:00", slice(10)),
-    MONTH_DAY: ("00(..)(..)", r"2000-\1-\2T00:00:00", slice(5, 10)),
-    CLOCK_382: ("(?:...){2}0(..)0(..)0(..)0(..)0(..)0(..)", r"20\6-\5-\4T\3:\2:\1", slice(19)),
-    DATE_AND_TIME: ("...0(..)0(..)0(..)0(..)0(..)0(..)", r"20\1-\2-\3T\4:\5:\6", slice(19)),
-}
-UNKNOWN_LAYOUTS = (49, 59, 63, 64, 72)
+
+# ----------------------------------------------------------------------------------- 5. readings
 
 
 class Reading(namedtuple("Reading", "register value unit")):
-    """One register as read: its id, its value and the name of the value's unit ('' for none).
+    """One register as read: its id, its value, and the name of the value's unit ('' for none).
 
-    The value is a Decimal with exactly the meter's digits, or a str: a date, a time or both in ISO form,
-    a text, or the raw bytes as 0x... where their layout is not known.
+    The value is a Decimal with exactly the meter's digits, or a str: a date, a time or both in ISO
+    form, a text, or the raw bytes as 0x... where they make no sense or their layout is not known.
     """
 
     __slots__ = ()
     register: int
-    value: Decimal | str
+    value: Value
     unit: str
 
     @property
@@ -361,51 +502,1088 @@ class Reading(namedtuple("Reading", "register value unit")):
         return f"{self.digits} {self.unit}".rstrip()
 
 
-def decode_block(register: int, block: Block) -> Reading:
-    """The reading in a block of an answer (5512-447, sections 4.1 and 4.2)."""
-    unit, sign_exponent, raw = block
-    number = decode_number(sign_exponent, raw)
-    name = UNITS.get(unit, f"unit {unit}").strip("-")
-    text = ""
-    if unit in ISO_FORMS:
-        text = _iso(unit, f"{number:06f}" if unit in SPELLED else "%03d" * len(raw) % tuple(raw))
-    elif unit == ASCII:
-        text = raw.decode("latin-1").strip("\0 ")
-    elif unit not in UNKNOWN_LAYOUTS:
-        return Reading(register, number, name)
-    if text.isascii() and text.isprintable() and text:
-        return Reading(register, text, "")
-    if unit in SPELLED:  # a date that was never set is 0
-        return Reading(register, f"{number:f}", "")
-    return Reading(register, "0x" + raw.hex(), name)
+def decode_block(register: int, block: tuple[int, int, bytes]) -> Reading:
+    """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
+    unit_id, sign_exponent, value = block
+    number = decode_number(sign_exponent, value)
+    unit = UNITS.get(unit_id, f"unit {unit_id}")
+    try:
+        if unit_id in LAYOUTS_OF_DIGITS:
+            digits = f"{number:f}"  # not a whole number: no date
+            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(digits)), "")
+        if unit_id in LAYOUTS_OF_BYTES:
+            return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
+    except (ValueError, OverflowError):  # nonsense is shown as it is: a date never set is 0
+        if unit_id in LAYOUTS_OF_DIGITS:
+            return Reading(register, digits, "")
+        return Reading(register, f"0x{value.hex()}", unit)
+    return Reading(register, number, unit)
 
 
-def decode_number(sign_exponent: int, raw: bytes) -> Decimal:
+def decode_number(sign_exponent: int, value: bytes) -> Decimal:
     """(-1)^SI x integer x 10^((-1)^SE x exponent), exactly (5512-447, section 4.2).
 
-    sign_exponent: | SI | SE | exponent (6 bits) |; raw: the integer, big-endian, unsigned.
+    sign_exponent: | SI | SE | exponent (6 bits) |; value: the integer, big-endian, unsigned.
     """
-    integer = int.from_bytes(raw, "big")
-    sign = "-" if sign_exponent & 0x80 and integer else ""
-    return Decimal(f"{sign}{integer}E{'-' if sign_exponent & 0x40 else '+'}{sign_exponent & 0x3F}")
+    integer = int.from_bytes(value, "big")
+    negative = sign_exponent & 0x80 and integer  # there is no -0
+    exponent = sign_exponent & 0x3F
+    if sign_exponent & 0x40:
+        exponent = -exponent
+    return Decimal(f"{'-' if negative else ''}{integer}E{exponent}")
 
 
-def _iso(unit: int, digits: str) -> str:
-    """What the digits spell, in ISO form; '' for nonsense."""
-    from datetime import datetime
+# One function for each layout. All raise ValueError or OverflowError for nonsense.
 
-    form, iso, part = ISO_FORMS[unit]
-    found = re.fullmatch(form, digits)
-    text = found.expand(iso) if found else ""
+
+def _time_of_day(hhmmss: int) -> str:
+    from datetime import time as time_of_day
+
+    minutes, seconds = divmod(hhmmss, 100)
+    return time_of_day(*divmod(minutes, 100), seconds).isoformat()
+
+
+def _date(yymmdd: int) -> str:
+    months, day = divmod(yymmdd, 100)
+    return _iso_date(*divmod(months, 100), day)
+
+
+def _month_day(mmdd: int) -> str:
+    month, day = divmod(mmdd, 100)
+    _iso_date(0, month, day)  # raises for what is none; 2000 has a 29th of February
+    return f"{month:02}-{day:02}"
+
+
+def _iso_date(year: int, month: int, day: int) -> str:
+    from datetime import date
+
+    if not 0 <= year <= 99:
+        raise ValueError("not two digits")
+    return date(2000 + year, month, day).isoformat()
+
+
+def _clock_of_382(value: bytes) -> str:
+    _flags, _weekday, seconds, minutes, hours, day, month, year = value
+    return _clock(year, month, day, hours, minutes, seconds)
+
+
+def _date_and_time(value: bytes) -> str:
+    _summer_time, year, month, day, hours, minutes, seconds = value
+    return _clock(year, month, day, hours, minutes, seconds)
+
+
+def _clock(year: int, month: int, day: int, hours: int, minutes: int, seconds: int) -> str:
+    from datetime import time as time_of_day
+
+    return f"{_iso_date(year, month, day)}T{time_of_day(hours, minutes, seconds)}"
+
+
+def _text(value: bytes) -> str:
+    text = value.decode("ascii").strip("\0 ")
+    if not text or not text.isprintable():
+        raise ValueError("nothing to read")
+    return text
+
+
+def _unknown_layout(value: bytes) -> str:
+    raise ValueError("shown as it is")
+
+
+# By unit id: the others are plain numbers.
+LAYOUTS_OF_DIGITS = {47: _time_of_day, 48: _date, 50: _month_day}
+LAYOUTS_OF_BYTES = {
+    49: _unknown_layout,
+    53: _clock_of_382,
+    54: _text,
+    59: _unknown_layout,
+    63: _unknown_layout,
+    64: _unknown_layout,
+    72: _unknown_layout,
+    79: _date_and_time,
+}
+
+# -------------------------------------------------------------------------------- 6. MC66 frames
+
+# The ASCII protocol of the MULTICAL 401, 66, III and 41 (5512-091, 5511-634, 5810-133, 5512-313).
+# Energy, volume, hours and customer number come with unit, decimals and checksum, at 300 baud:
+#     /?!  ->  identification  ->  ACK 000  ->  STX 6.8(0456.631*GJ)6.26(3447.381*m3)...! ETX BCC
+# The others are digits only, requested at 300 baud; the response comes at 1200:
+#     /#1  ->  ten fields; how many decimals some have follows from the configuration in  /#2
+
+READ_OUT_REQUEST = "/?!\r\n"
+READ_OUT_ACKNOWLEDGE = "\x06000\r\n"
+DATA_STRING_LENGTHS = {"/#1": 81, "/#2": 85}  # characters, by request
+WRONG_PARITY = "\xff"  # stands for a character with wrong parity; it is no 7-bit character
+
+READ_OUT_GROUPS = {60: "6.8", 68: "6.26", 1004: "6.31", 1010: "0.0"}
+READ_OUT_UNITS = {  # by group; some meters leave the unit out
+    "6.8": ("kWh", "MWh", "GJ", "Gcal", ""),
+    "6.26": ("m3", ""),
+    "6.31": ("h", ""),
+    "0.0": ("",),
+}
+DATA_FIELDS = {86: 3, 87: 4, 89: 5, 80: 6, 74: 7, 128: 8, 99: 9}  # position in /#1, by register
+CONFIGURATION_FIELD = 7  # position of ABCCC in /#2
+FIXED_SCALES = {86: ("C", 2), 87: ("C", 2), 89: ("K", 2), 99: ("", 0)}  # unit, decimals
+_LITRES_AND_KW = {74: ("l/h", 0), 80: ("kW", 1), 128: ("kW", 1)}
+_M3_AND_WHOLE_KW = {74: ("m3/h", 2), 80: ("kW", 0), 128: ("kW", 0)}
+_M3_AND_MW = {74: ("m3/h", 2), 80: ("MW", 3), 128: ("MW", 3)}
+SCALES_OF_CONFIGURATIONS = {  # by the CCC of ABCCC
+    "107 116 119 120 136 137 151 178 179 184 197 198 199": _LITRES_AND_KW,
+    "158": _M3_AND_WHOLE_KW,
+    "147 170 180 181": _M3_AND_MW,
+}
+
+
+def encode_characters(text: str) -> bytes:
+    """7-bit characters with even parity in bit 7: 7E2 on a line that is 8N2."""
+    return bytes(byte | _parity(byte) << 7 for byte in text.encode("ascii"))
+
+
+def decode_characters(data: bytes) -> str:
+    """The 7-bit characters of the data, WRONG_PARITY in place of those whose parity is wrong."""
+    return "".join(WRONG_PARITY if _parity(byte) else chr(byte & 0x7F) for byte in data)
+
+
+def _parity(byte: int) -> int:
+    return bin(byte).count("1") % 2
+
+
+def find_read_out(received: bytes) -> bytes | None:
+    """STX groups ETX BCC, once it is complete."""
+    found = re.search("\x02[^\x02\x03]*\x03.", decode_characters(received), re.DOTALL)
+    return received[found.start() : found.end()] if found else None
+
+
+def find_identification(received: bytes) -> bool | None:
+    """True once the meter has identified itself, or has even sent its read-out."""
+    identification = re.search("/KAM[^\r\n]*\r\n", decode_characters(received))
+    return True if identification or find_read_out(received) else None
+
+
+def split_read_out(read_out: bytes) -> dict[str, str]:
+    """What is between the brackets of each group, by the group's name.
+
+    BCC is the sum of the characters after STX up to ETX, modulo 128. Its own parity does not
+    count: a MULTICAL III was seen to send it wrong. Raises DamagedResponseError.
+    """
+    text = decode_characters(read_out[1:-1])
+    checksum = read_out[-1] & 0x7F
+    if WRONG_PARITY in text or sum(map(ord, text)) % 128 != checksum:
+        raise DamagedResponseError("parity or checksum of the read-out is wrong")
+    group = r"([0-9.*]+)\(([^()]*)\)(?:\r\n)?"
+    groups = re.findall(group, text)
+    if not re.fullmatch(rf"(?:{group})+!(?:\r\n)?\x03", text):
+        raise DamagedResponseError("the read-out is not made of groups")
+    contents = dict(groups)
+    if len(contents) < len(groups):
+        raise DamagedResponseError("a group is in the read-out twice")
+    return contents
+
+
+def read_out_value(contents: dict[str, str], register: int) -> tuple[Decimal, str]:
+    """Value and unit of a register in a read-out that was split.
+
+    Raises UnknownRegisterError where it is not there, or blank (the energy of a MULTICAL 41, a
+    water meter); DamagedResponseError where it makes no sense. More digits than a meter has are
+    of two read-outs run together.
+    """
+    numbers = {name: content.partition("*")[0].strip() for name, content in contents.items()}
+    name = READ_OUT_GROUPS[register]
+    if not numbers.get(name):
+        has = [str(other) for other, group in READ_OUT_GROUPS.items() if numbers.get(group)]
+        raise UnknownRegisterError(
+            f"this meter has no register {register}; it has {', '.join(has) or 'none of them'}"
+        )
+    number, _, unit = contents[name].replace(",", ".").partition("*")
+    digits = len(number.replace(".", ""))
+    known_lengths = (8, 11) if name == "0.0" else (6, 7, 8)
+    is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
+    if not is_number or digits not in known_lengths or unit not in READ_OUT_UNITS[name]:
+        raise DamagedResponseError(f"{name}({contents[name]}) in the read-out")
+    return Decimal(number), unit
+
+
+def find_data_string(received: bytes, length: int) -> bytes | None:
+    """All up to the CR of a data string, once there are enough characters.
+
+    Nothing before `length` characters can be the CR; its parity does not count.
+    """
+    for end in range(length, len(received) + 1):
+        if received[end - 1] & 0x7F == ord("\r"):
+            return received[:end]
+    return None
+
+
+def decode_data_string(received: bytes, length: int) -> tuple[str, list[str]]:
+    """What stands before the data string that ends what was received, and its ten fields.
+
+    It has no checksum: its form and the parity of every character are all there is to check
+    (5511-634, section 4.1). Raises DamagedResponseError.
+    """
+    text = decode_characters(received[:-1])
+    start = len(text) - (length - 1)
+    first_field = length - 74  # characters; nine of 7, ten spaces and the CR are the rest
+    if not re.fullmatch(f"[0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}}", text[start:]):
+        raise DamagedResponseError("the data string is not made of ten numbers")
+    stray = re.split("[^ -~]", text[:start])[-1]
+    return stray, text[start:].split()
+
+
+def check_temperatures(fields: list[str]) -> None:
+    """Raise DamagedResponseError unless T1 - T2 of /#1 is what the sixth field says."""
+    t1, t2, difference = map(int, fields[3:6])
+    if t1 - t2 != difference:
+        raise DamagedResponseError("T1 - T2 does not match")
+
+
+def scale_field(register: int, digits: str, configuration: str) -> Reading:
+    """The reading in a field of /#1; configuration is ABCCC of /#2.
+
+    Raises MeterError where the place of the decimal point is not known.
+    """
+    ccc = configuration[-3:]
+    scales = dict(FIXED_SCALES)
+    for codes, its_scales in SCALES_OF_CONFIGURATIONS.items():
+        if ccc in codes.split():
+            scales.update(its_scales)
+    if register in scales:
+        unit, decimals = scales[register]
+    else:
+        raise MeterError(
+            f"the meter says {digits} for register {register}, but where the decimal point belongs "
+            f"is not known for its configuration CCC = {ccc} (ABCCC = {configuration})"
+        )
+    return Reading(register, Decimal(int(digits)).scaleb(-decimals), unit)
+
+
+# ----------------------------------------------------------------------------- 7. the serial line
+
+BITS_PER_CHARACTER = 11  # start, 8 data (or 7 and parity), 2 stop
+POLL_INTERVAL = 0.05  # s between two looks at a port that has nothing
+REOPEN_INTERVAL = 0.3  # s between two attempts to open a network port
+WRITE_TIMEOUT = 10.0  # s
+OPEN_TIMEOUT = 15.0  # s for a network port: finding the host, connecting, agreeing on settings
+READ_SIZE = 4096  # bytes taken from a port at once
+LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has some hundred
+
+
+def _ignore(text: str) -> None:
+    """A log that nobody reads."""
+
+
+class Line:
+    """A serial port with an IR head, or a pySerial URL: half duplex, one exchange at a time.
+
+        open | quiet time | request | <= timeout | response | pause | next request
+                          | request | <= timeout |          rest    | next request
+
+    port: a device or URL; baudrate: of the requests; pause: s of quiet between a response and the
+    next request; rest: s of quiet where no sound response came. The quiet time runs from the last
+    byte sent or received. It is the rest from the moment a request goes out, and the pause once
+    its response is in. A deadline is a value of time.monotonic().
+    """
+
+    def __init__(
+        self,
+        port: str,
+        baudrate: int,
+        pause: float,
+        rest: float,
+        log: Callable[[str], None] = _ignore,
+        progress: Callable[[str], None] = _ignore,
+    ) -> None:
+        self.port = port
+        self.scheme = port.partition("://")[0].lower()
+        self.is_network = self.scheme in ("socket", "rfc2217")
+        self.baudrate = baudrate
+        self.received = b""  # since the last request
+        self._pause = max(pause, BITS_PER_CHARACTER / baudrate)
+        self._rest = rest
+        self._log = log
+        self._progress = progress
+        self._serial: Any = None
+        self._last_byte = time.monotonic()  # when it was written or seen
+        self._wire_time = 0.0  # s that the last request takes on the wire, once it is written
+        self._quiet_time = 0.0  # s from the last byte to the next request
+
+    def quiet_time_left(self) -> float:
+        """Seconds until the next request may go out."""
+        end = self._last_byte + self._wire_time + self._quiet_time
+        return max(0.0, end - time.monotonic())
+
+    def open(self, deadline: float) -> None:
+        """Open the port for this program alone, waiting until the deadline while it is busy.
+
+        Raises PortError.
+        """
+        was_busy = False
+        while self._serial is None:
+            time.sleep(self.quiet_time_left())  # a port that was lost gets its rest
+            try:
+                self._serial = _open_serial(self.port, self.baudrate)
+            except PortBusyError as error:
+                time_left = deadline - time.monotonic()
+                if time_left <= 0:
+                    raise
+                if not was_busy:
+                    self._progress(f"{error}; {time_left:.0f} s left")
+                was_busy = True
+                time.sleep(min(REOPEN_INTERVAL if self.is_network else POLL_INTERVAL, time_left))
+        if was_busy:  # the other program may have used it a moment ago
+            self._last_byte = time.monotonic()
+            self._quiet_time = self._pause
+
+    def close(self) -> None:
+        """Give the port to others."""
+        port, self._serial = self._serial, None
+        try:
+            port.close()
+        except Exception:  # it was not open, or is gone
+            pass
+
+    def send(self, request: bytes, deadline: float) -> None:
+        """Send a request as soon as the port is open and the line has been quiet long enough.
+
+        Raises PortError, or AttemptError.
+        """
+        self.open(deadline)
+        self.switch(self.baudrate)
+        self._wait_for_quiet(deadline)
+        self.write(request)
+
+    def write(self, data: bytes) -> None:
+        """Send at once, and in one write: the meter drops a request with a gap in it."""
+        self.received = b""
+        self._log(f"-> {data.hex(' ')}")
+        self._guard(self._serial.write, data)
+        self._last_byte = time.monotonic()
+        self._wire_time = len(data) * BITS_PER_CHARACTER / self._serial.baudrate
+        self._quiet_time = self._rest
+
+    def receive(
+        self, find: Callable[[bytes], Found | None], timeout: float, longest: int
+    ) -> Found | None:
+        """What find() finds in all that was received since the request, as soon as it does.
+
+        None after `timeout` s of silence; or, against bytes without end, when a response of
+        `longest` bytes that began in time must be over. Raises PortError or AttemptError.
+        """
+        silence = self._wire_time + timeout
+        end = time.monotonic() + silence + longest * BITS_PER_CHARACTER / self._serial.baudrate
+        heard = b""
+        found = None
+        while found is None:
+            # The clock before the port: this process may have been stopped for seconds, but what
+            # lies in the port's buffer came in time.
+            now = time.monotonic()
+            data = self._read(at_least=1)
+            if data:
+                heard = (heard + data)[-LONGEST_RECEIVED:]
+                self.received = (self.received + data)[-LONGEST_RECEIVED:]
+                found = find(self.received)
+            if now >= end or (not data and now - self._last_byte >= silence):
+                break
+        if found is not None:
+            self._quiet_time = self._pause
+            self._wire_time = 0.0
+        if heard:
+            self._log(f"<- {heard.hex(' ')}")
+        return found
+
+    def failure(self, request: bytes) -> AttemptError:
+        """What it means that no response to this request is in what was received."""
+        other = self.received.replace(request, b"", 1).strip(b"\0")
+        if other:
+            return DamagedResponseError(f"{len(other)} bytes without a response in them")
+        return EchoOnlyError() if request in self.received else NoResponseError()
+
+    def switch(self, baudrate: int) -> None:
+        """Set the port's speed."""
+        if self._serial.baudrate != baudrate:
+            self._guard(setattr, self._serial, "baudrate", baudrate)
+
+    def _wait_for_quiet(self, deadline: float) -> None:
+        """Let the quiet time pass; a byte makes it begin again, and belongs to no request."""
+        end = max(deadline, time.monotonic() + 2 * self.quiet_time_left())
+        self._read(at_least=0)
+        while self.quiet_time_left() > 0:
+            if time.monotonic() > end:
+                raise DamagedResponseError("bytes without end")
+            time.sleep(min(self.quiet_time_left(), POLL_INTERVAL))
+            self._read(at_least=0)
+
+    def _read(self, at_least: int) -> bytes:
+        """All bytes that are there; if there are too few, waits for POLL_INTERVAL at most."""
+
+        def read_waiting() -> bytes:
+            data = b""
+            size = max(at_least, self._serial.in_waiting)
+            while size and len(data) < READ_SIZE:
+                data += self._serial.read(size)
+                size = self._serial.in_waiting
+            return data
+
+        data: bytes = self._guard(read_waiting)
+        if data:
+            self._last_byte = time.monotonic()
+        if self.is_network and b"in use" in data.lower():
+            raise self._failure(OSError("the server says that it is in use"))
+        return data
+
+    def _guard(self, action: Callable[..., Any], *args: Any) -> Any:
+        """Call something of pySerial's, and make its exceptions ours."""
+        try:
+            return action(*args)
+        except Exception as error:  # it lets through OSError, termios.error, TypeError, ...
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> KamstrupError:
+        """What it means that pySerial failed. The port is closed, to be opened anew if need be."""
+        device = str(self._serial.port)
+        is_there = os.path.exists(device) or self.is_network or self.scheme == "loop"
+        self.close()
+        self._last_byte = time.monotonic()
+        self._quiet_time = self._rest
+        reason = _reason(error)
+        if not is_there:
+            return PortError(f"{self.port} vanished: was the IR head unplugged? ({reason})")
+        is_timeout = "Timeout" in type(error).__name__  # of a write
+        if self.is_network or is_timeout or _errno(error):
+            return ConnectionLostError(reason)
+        return PortSharedError()  # bytes were announced, but somebody else took them
+
+
+def _open_serial(name: str, baudrate: int) -> Any:
+    """Open a port or pySerial URL: 8N2, and for this program alone.
+
+    Raises PortBusyError where it may be free soon, else PortError.
+    """
     try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return ""
-    return text[part]
+        from serial import STOPBITS_TWO, serial_for_url
+    except Exception as error:  # a broken or foreign module may raise anything
+        advice = _library_advice("serial", "pyserial", "serialutil.py", error)
+        raise PortError(advice) from error
+    scheme = name.partition("://")[0].lower()
+    try:
+        port = serial_for_url(
+            name,
+            baudrate=baudrate,
+            stopbits=STOPBITS_TWO,
+            timeout=POLL_INTERVAL,
+            exclusive=True,
+            do_not_open=True,
+        )
+        if scheme != "rfc2217":  # it refuses one; its socket has its own
+            port.write_timeout = WRITE_TIMEOUT
+        if scheme in ("socket", "rfc2217"):
+            _call_with_timeout(OPEN_TIMEOUT, port.open)
+        else:
+            port.open()
+    except Exception as error:  # as in Line._guard, and ValueError for a wrong URL
+        if scheme in ("socket", "rfc2217"):
+            raise _network_opening_error(name, error) from error
+        raise _opening_error(name, error) from error
+    return port
 
 
-def svalue_of(value: Decimal, multiply: Decimal | None = None, decimals: int | None = None) -> str:
-    """The value as Domoticz gets it: plain digits, never an exponent.
+def _library_advice(module: str, package: str, own_file: str, error: Exception) -> str:
+    """Why a library can't be used, and what to do. own_file: one that the package surely has."""
+    from importlib.util import find_spec
+
+    try:
+        origin = str(find_spec(module).origin)  # type: ignore[union-attr]
+    except (AttributeError, ImportError, ValueError):
+        origin = ""
+    if origin and not os.path.exists(os.path.join(os.path.dirname(origin), own_file)):
+        return (
+            f"{origin} is imported in place of {package}: rename that file if it is yours, "
+            f"or else: pip uninstall {module}; then install {package}"
+        )
+    is_virtual_environment = sys.prefix != sys.base_prefix
+    install = f"pip install {package}"
+    if not is_virtual_environment:
+        install = f"sudo apt install python3-{module}"
+    return f"{package} is not installed, or does not work ({error}): {install}"
+
+
+def _errno(error: BaseException | None) -> int:
+    """The number of the system's error that is behind an exception; 0 if there is none."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if isinstance(number, int):
+            return number
+        error = error.__context__
+    return 0
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause of an exception, in the system's words where there are some."""
+    cause = _first_cause(error)
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+
+
+def _opening_error(name: str, error: Exception) -> PortError:
+    """What it means that a local port could not be opened, and what to do."""
+    kind = errorcode.get(_errno(error), "")
+    if os.name == "nt":  # there the number is in the text alone
+        for text, number in (("PermissionError", "EBUSY"), ("FileNotFoundError", "ENOENT")):
+            kind = number if text in str(error) else kind
+    if kind in ("EAGAIN", "EBUSY"):
+        return PortBusyError(
+            f"{name} is busy: another program is using it (Domoticz, a terminal program), "
+            "or another reading is waiting for the meter"
+        )
+    if kind in ("EACCES", "EPERM"):
+        return PortError(f"no permission to use {name}: {_permission_advice(name)}")
+    if kind in ("ENOENT", "ENXIO", "ENODEV") or (not kind and name.startswith("hwgrep://")):
+        return PortError(f"{name or repr(name)} does not exist: {_missing_port_advice(name)}")
+    if "://" in name and isinstance(error, ValueError):
+        return PortError(f"{name} is not a port: {_network_port_advice(name)}")
+    if kind in ("", "ENOTTY", "EINVAL", "EISDIR"):
+        return PortError(f"{name} is not a serial port: {_ports_there_are()}")
+    return PortError(f"{name} can't be opened: {_reason(error)}")
+
+
+def _network_opening_error(name: str, error: Exception) -> PortError:
+    scheme, _, address = name.partition("://")
+    reason = _reason(error)
+    if "RFC2217" in str(error):
+        reason = "it does not speak RFC 2217: is that a raw TCP port? then use socket://"
+    elif "'control'" in str(error):
+        reason = f"its server has no modem lines: add ?ign_set_control to {name}"
+    elif not re.match(r"[^/?#]+:[1-9][0-9]*($|[/?#])", address):
+        return PortError(f"{name} can't be opened: it must look like {scheme}://HOST:PORT")
+    elif isinstance(_first_cause(error), (ValueError, RuntimeError)):
+        # A URL that makes no sense to pySerial, or the system has no thread for its reader.
+        return PortError(f"{name} can't be opened: {reason}")
+    return PortBusyError(f"the network port {name} can't be opened: {reason}")
+
+
+def _permission_advice(name: str) -> str:
+    try:
+        from grp import getgrgid  # type: ignore[attr-defined,unused-ignore]  # not on Windows
+
+        group: str = getgrgid(os.stat(name).st_gid).gr_name
+    except (ImportError, KeyError, OSError):
+        group = "dialout"
+    if group == "tty":
+        return (
+            "a login console uses it; switch that off (sudo raspi-config, Interface Options, "
+            "Serial Port), and restart the computer"
+        )
+    return f"sudo usermod -aG {group} $USER, then log out and in again"
+
+
+def _missing_port_advice(name: str) -> str:
+    for folder in ("/dev/", "/dev/serial/by-id/"):
+        if name and "/" not in name and os.path.exists(folder + name):
+            return f"did you mean {folder}{name}?"
+    if re.fullmatch("[^/:]+:[0-9]+", name):
+        return _network_port_advice(name)
+    return f"is the IR head plugged in? {_ports_there_are()}"
+
+
+def _network_port_advice(name: str) -> str:
+    address = re.split("[/?#]", name.rpartition("://")[2])[0]
+    if not re.search(":[0-9]+$", address):
+        address = f"{address or 'HOST'}:PORT"
+    return (
+        f"a serial server in the network is socket://{address} (raw TCP) "
+        f"or rfc2217://{address} (telnet with RFC 2217)"
+    )
+
+
+def _ports_there_are() -> str:
+    from glob import glob
+
+    names = sorted(glob("/dev/serial/by-id/*"))
+    try:
+        from serial.tools.list_ports import comports
+
+        names += sorted(port.device for port in comports())
+    except Exception:  # it looks into many places of the system, and may fail in any
+        pass
+    return f"Ports found: {', '.join(names[:8])}" if names else "No serial port was found"
+
+
+def _call_with_timeout(seconds: float, action: Callable[[], Found]) -> Found:
+    """The result of the action, or TimeoutError whatever it hangs in: its thread is left behind."""
+    from concurrent.futures import Future
+    from threading import Thread
+
+    future: Future[Found] = Future()
+
+    def run_action() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = Thread(target=run_action, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the system has no thread for us: then without a time limit
+        return action()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer for {seconds:.0f} s")
+    return future.result()
+
+
+# ------------------------------------------------------------------------------------- 8. meters
+
+if TYPE_CHECKING:
+
+    class MeterProtocol(Protocol):
+        """What a protocol of meters says about itself, and the one thing that it does."""
+
+        models: str  # that speak it, for --help
+        baudrate: int
+        has_fixed_baudrate: bool
+        wait: float  # s, how long to keep trying
+        timeout: float  # s of silence after which an attempt counts as unanswered
+        pause: float  # s of quiet between a response and the next request
+        rest: float  # s of quiet where no sound response came
+        registers: tuple[int, ...]  # that can be requested; () for any
+        registers_per_request: int
+        can_read_all: bool
+        silence_hint: str  # for the user of a silent meter
+
+        def read_once(
+            self, line: Line, registers: Sequence[int], timeout: float, deadline: float
+        ) -> dict[int, Reading]:
+            """One exchange: the registers that the meter has, by id.
+
+            Raises AttemptError where another attempt may help, else KamstrupError.
+            """
+
+
+class Kmp:
+    """The Kamstrup Meter Protocol (5512-447).
+
+    Request, 9 to 23 bytes; at most 1.6 s; response, 6 to 78 bytes; one byte time; next request.
+    After silence or damage the meter discards requests for 1.6 s. Stuffing may double any frame.
+    """
+
+    models = "MULTICAL 21 to 801, flowIQ, 382, OMNIPOWER"
+    baudrate = 1200
+    has_fixed_baudrate = False
+    wait = 10.0
+    timeout = 2.0
+    pause = 0.0  # one byte time, which Line keeps in any case
+    rest = 1.65  # 1.6, and what an adapter may take to send what was written
+    registers: tuple[int, ...] = ()
+    registers_per_request = REGISTERS_PER_REQUEST
+    can_read_all = True
+    silence_hint = (
+        "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
+    )
+    longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
+
+    def read_once(
+        self, line: Line, registers: Sequence[int], timeout: float, deadline: float
+    ) -> dict[int, Reading]:
+        """One GetRegister exchange."""
+        request = encode_request(registers)
+        failures: list[AttemptError] = []
+
+        def find_response(received: bytes) -> dict[int, tuple[int, int, bytes]] | None:
+            failures.clear()
+            for frame in find_frames(received):
+                try:
+                    return decode_response(frame, registers)
+                except AttemptError as failure:  # noise, or a late one: the right one may follow
+                    failures.append(failure)
+            return None
+
+        line.send(request, deadline)
+        blocks = line.receive(find_response, timeout, self.longest_response)
+        if blocks is None:
+            raise failures[-1] if failures else line.failure(request)
+        return {register: decode_block(register, block) for register, block in blocks.items()}
+
+
+class Mc66:
+    """The ASCII protocol of the MULTICAL 401, 66, III and 41 (section 6).
+
+    The meter ignores requests while it measures, and must be left alone between two of them.
+    """
+
+    models = "MULTICAL 401, 66, III, 41"
+    baudrate = 300
+    has_fixed_baudrate = True
+    wait = 30.0
+    timeout = 3.0
+    pause = 5.0
+    rest = 5.0
+    registers = tuple(sorted({**READ_OUT_GROUPS, **DATA_FIELDS}))
+    registers_per_request = 1
+    can_read_all = False
+    silence_hint = "a MULTICAL 21, 302, 402, 403, 601, 602, 603 or 801 needs no --protocol mc66"
+    data_baudrate = 1200  # of the responses to /#1 and /#2
+    leaving_time = 0.09  # s that an adapter may take to send what was written
+    acknowledge_delay = 0.25  # s within which a meter that does not wait for ACK has gone on
+    longest_read_out = 200  # characters
+
+    def __init__(self) -> None:
+        self._configuration = ""  # ABCCC of /#2, once it is known
+        self._stray = ""  # what stood before the last data string
+
+    def read_once(
+        self, line: Line, registers: Sequence[int], timeout: float, deadline: float
+    ) -> dict[int, Reading]:
+        """One read-out, or one or two data strings."""
+        (register,) = registers
+        if register in READ_OUT_GROUPS:
+            read_out = self._receive_read_out(line, timeout, deadline)
+            value, unit = read_out_value(split_read_out(read_out), register)
+            return {register: Reading(register, value, unit)}
+        if register not in DATA_FIELDS:
+            has = " ".join(map(str, self.registers))
+            raise UnknownRegisterError(f"--protocol mc66 has no register {register}; it has {has}")
+        if not self._configuration and register not in FIXED_SCALES:
+            fields = self._receive_fields(line, "/#2", timeout, deadline)
+            self._configuration = fields[CONFIGURATION_FIELD]
+        fields = self._receive_fields(line, "/#1", timeout, deadline)
+        check_temperatures(fields)
+        return {register: scale_field(register, fields[DATA_FIELDS[register]], self._configuration)}
+
+    def _receive_read_out(self, line: Line, timeout: float, deadline: float) -> bytes:
+        request = encode_characters(READ_OUT_REQUEST)
+        line.send(request, deadline)
+        if not line.receive(find_identification, timeout, self.longest_read_out):
+            raise line.failure(request)
+        length = len(line.received)
+        line.receive(lambda received: len(received) > length or None, self.acknowledge_delay, 0)
+        if len(line.received) == length and not find_read_out(line.received):
+            line.write(encode_characters(READ_OUT_ACKNOWLEDGE))
+        read_out = find_read_out(line.received)
+        read_out = read_out or line.receive(find_read_out, timeout, self.longest_read_out)
+        if read_out is None:
+            raise DamagedResponseError("the read-out has no end")
+        return read_out
+
+    def _receive_fields(
+        self, line: Line, request_text: str, timeout: float, deadline: float
+    ) -> list[str]:
+        if line.scheme == "socket":
+            raise PortError(
+                "a socket:// port can't change its speed, which this register needs: use rfc2217://"
+            )
+        length = DATA_STRING_LENGTHS[request_text]
+        request = encode_characters(request_text)
+        line.send(request, deadline)
+        line.receive(lambda received: None, self.leaving_time, 0)  # an echo may come at 300 baud
+        echo, line.received = line.received, b""
+        line.switch(self.data_baudrate)
+        string = line.receive(
+            lambda received: find_data_string(received, length), timeout, 2 * length
+        )
+        if string is None:
+            line.received = echo + line.received
+            raise line.failure(request)
+        stray, fields = decode_data_string(string, length)
+        # A 401 was seen to send one character more before each string. What remains of something
+        # lost would not be there twice.
+        if stray and stray != self._stray:
+            self._stray = stray
+            raise DamagedResponseError("characters before the ten numbers")
+        return fields
+
+
+# By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
+# its entry here.
+PROTOCOLS: dict[str, type[MeterProtocol]] = {"kmp": Kmp, "mc66": Mc66}
+
+
+class Meter:
+    """A meter at a port, for use in a `with` statement. The port is opened when it is needed.
+
+    port: a device or a pySerial URL; protocol: "kmp" or "mc66"; baudrate: for KMP, 1200 if not
+    given; wait: s to keep trying while the port is busy or the meter does not respond (0: one
+    attempt); timeout: s of silence after which an attempt counts as unanswered; log: called with
+    each frame as hex and each failure; progress: called with each failure that is not the last.
+    Raises UsageError for a protocol that does not exist.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        protocol: str = "kmp",
+        baudrate: Baudrate = None,
+        wait: Seconds = None,
+        timeout: Seconds = None,
+        log: Callable[[str], None] = _ignore,
+        progress: Callable[[str], None] = _ignore,
+    ) -> None:
+        if protocol not in PROTOCOLS:
+            raise UsageError(f"no protocol {protocol!r}: it is one of {', '.join(PROTOCOLS)}")
+        self._protocol = known = PROTOCOLS[protocol]()
+        self.wait = known.wait if wait is None else wait
+        self.timeout = known.timeout if timeout is None else timeout
+        speed = baudrate or known.baudrate
+        self._line = Line(port, speed, known.pause, known.rest, log, progress)
+        self._log = log
+        self._progress = progress
+        self._unanswered = 0  # requests whose responses may still come
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    def read(self, register: RegisterName) -> Reading:
+        """One register, by id or symbol.
+
+        Raises UsageError, PortError, UnknownRegisterError, or of all attempts the failure that
+        says most.
+        """
+        number = register_id(register)
+        deadline = time.monotonic() + self.wait
+        # One response more may be late: that to another program's request.
+        readings = self._read_together([number], deadline, late_responses=self._unanswered + 1)
+        if number not in readings:
+            raise UnknownRegisterError(
+                f"the meter has no register {number}; `all` shows what it has"
+            )
+        return readings[number]
+
+    def read_all(self, registers: Sequence[RegisterName] = ()) -> Iterator[Reading]:
+        """Those of the registers (of all known ones, if none are given) that the meter has.
+
+        Each comes as soon as it is known. `wait` runs from the last sound response. A group that
+        fails twice is requested register by register, once each. After the last reading, raises
+        what kept others from being read; else as read().
+        """
+        numbers = [register_id(register) for register in registers] or list(known_registers())
+        size = self._protocol.registers_per_request
+        starts = range(0, len(numbers), size)
+        groups = deque((numbers[start : start + size], 2) for start in starts)  # with attempts
+        unread: list[int] = []
+        has_responded = False
+        deadline = time.monotonic() + self.wait
+        while groups:
+            group, attempts = groups.popleft()
+            try:
+                readings = self._read_together(
+                    group, deadline, self._unanswered, attempts if has_responded else 0
+                )
+            except UnknownRegisterError:  # of a protocol that can tell
+                continue
+            except AttemptError as failure:
+                last_failure = failure
+                if not self._has_time_left(deadline):
+                    unread += group + [number for others, _ in groups for number in others]
+                    break
+                if len(group) > 1:
+                    groups.extendleft(([number], 1) for number in reversed(group))
+                else:
+                    unread += group
+                continue
+            has_responded = True
+            yield from readings.values()
+            deadline = time.monotonic() + self.wait
+        if unread:
+            names = ", ".join(map(str, unread[:8])) + (", ..." if unread[8:] else "")
+            message = f"registers not read: {len(unread)} ({names}); {last_failure}"
+            raise type(last_failure)(message)
+
+    def _read_together(
+        self, registers: Sequence[int], deadline: float, late_responses: int, attempts: int = 0
+    ) -> dict[int, Reading]:
+        """The registers that the meter has, as soon as one attempt brings them.
+
+        An empty response names no register: while it may be a late one, to an earlier request,
+        the registers are requested again at once. Tries until the deadline, or `attempts` times if
+        that is not 0. Raises KamstrupError.
+        """
+        requests = 0
+        failures: list[AttemptError] = []
+        while True:
+            requests += 1
+            self._unanswered += 1
+            try:
+                readings = self._protocol.read_once(self._line, registers, self.timeout, deadline)
+            except AttemptError as failure:
+                failure.__cause__ = failure.__context__ = None  # it may be kept for a day
+                failures.append(failure.with_traceback(None))
+                seen = self._sum_up([failure])
+                self._log(str(seen))
+                if len(failures) == attempts or not self._has_time_left(deadline):
+                    raise self._sum_up(failures) from None
+                self._progress(f"{seen}; {deadline - time.monotonic():.0f} s left")
+                continue
+            if readings:  # responses keep their order: none to earlier registers can follow
+                self._unanswered = requests - 1
+                return readings
+            self._unanswered -= 1
+            if late_responses == 0:
+                return {}
+            late_responses -= 1
+            failures.clear()  # the meter is there
+
+    def _has_time_left(self, deadline: float) -> bool:
+        """Whether the next request can go out before the deadline."""
+        return time.monotonic() + self._line.quiet_time_left() < deadline
+
+    def _sum_up(self, failures: list[AttemptError]) -> AttemptError:
+        """The failure that says most, with a sentence about all attempts for the user."""
+        worst = max(reversed(failures), key=lambda failure: failure.weight)
+        count = sum(type(failure) is type(worst) for failure in failures)
+        sentence = worst.seen.format(port=self._line.port)
+        if len(failures) > 1:
+            sentence += f" in {count} of {len(failures)} attempts"
+        if str(worst):
+            sentence += f" ({'the last: ' if count > 1 else ''}{worst})"
+        advice = worst.advice
+        if self._line.is_network and not isinstance(worst, ConnectionLostError):
+            kind = "raw TCP" if self._line.scheme == "socket" else "telnet with RFC 2217"
+            settings = f"{self._line.baudrate} baud, 8N2, {kind}"
+            advice = f"check the serial server's settings ({settings}); then {advice}"
+        if isinstance(worst, NoResponseError):
+            advice += f"; {self._protocol.silence_hint}"
+        return type(worst)(f"{sentence}: {advice}")
+
+
+def read_register(
+    port: str,
+    register: RegisterName,
+    protocol: str = "kmp",
+    baudrate: Baudrate = None,
+    wait: Seconds = None,
+    timeout: Seconds = None,
+) -> Reading:
+    """Read one register; the port is closed when this returns. Arguments and errors as of Meter."""
+    with Meter(port, protocol, baudrate, wait, timeout) as meter:
+        return meter.read(register)
+
+
+# ----------------------------------------------------------------------------------- 9. Domoticz
+
+CONNECT_TIMEOUT = 5.0  # s
+READ_TIMEOUT = 10.0  # s
+CALL_TIMEOUT = 30.0  # s for all of a call, against answers that drip
+LONGEST_ANSWER = 65536  # bytes; one sensor has some 2,000
+LONGEST_LIST = 4 * 1024 * 1024  # bytes; a house may have several hundred sensors
+DUMMY_HARDWARE = 15  # its Type
+OLD_NAMES = {  # of calls, up to 2022.2
+    "gethardware": "hardware",
+    "getdevices": "devices",
+    "createdevice": "createdevice",
+    "setused": "setused",
+}
+
+WRONG_PATH = (
+    "does not know the address: is a path too many or missing (such as /domoticz) at the end of "
+    "the URL?"
+)
+MAY_ONLY_VIEW = "refuses: this user may only view, or may not touch this sensor"
+NEEDS_ADMIN = "refuses: making a sensor needs a user with Admin rights (Setup > Users)"
+STATUS_CAUSES = {  # what an HTTP status, or its first digit, means, and what to do
+    401: "needs a login, or the login is wrong: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over "
+    "plain http it may not be allowed (use https, or allow it in Setup > Settings > Security); or "
+    "add this computer to the trusted networks there, and give no password",
+    400: WRONG_PATH,
+    404: WRONG_PATH,
+    3: "redirects elsewhere: give its own address as --url",
+    5: "is in trouble, or a proxy in front of it is",
+}
+IMPOSSIBLE_PASSWORD = (
+    "needs another password: Domoticz knows no characters beyond Latin-1 (such as the euro sign)"
+)
+CERTIFICATE_ADVICE = {  # by OpenSSL's number of the reason
+    9: "is this computer's clock right?",  # not yet valid
+    10: "renew it (or is this computer's clock wrong?)",  # expired
+    62: "give the name that it was made for in the URL",  # another host
+    64: "give the name that it was made for in the URL",  # another IP address
+    66: "give Domoticz one with a stronger key",
+    67: "give Domoticz one from a CA with a stronger key",
+    68: "give Domoticz one with a stronger signature",
+}
+
+COUNTER = "Counter"  # the kinds of virtual sensors, as Domoticz's pages name them
+TEMPERATURE = "Temperature"
+CUSTOM_SENSOR = "Custom Sensor"
+CUSTOM_TYPE = 3  # a Counter's Type, as SwitchTypeVal
+COUNTER_UNITS = {0: "kWh", 1: "m3", 2: "m3", 4: "kWh"}  # by Type; Custom has its own
+COUNTER_DIVIDER = 1000
+
+
+class Sensor(namedtuple("Sensor", "kind settings counter_type factor unit")):
+    """A virtual sensor, its settings in Domoticz's pages, and the factor for what is pushed to it.
+
+    counter_type: of a Counter, as SwitchTypeVal.
+    """
+
+    __slots__ = ()
+    kind: str
+    settings: str
+    counter_type: int
+    factor: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.settings}".rstrip(", ")
+
+
+# The recommended sensor by the unit of the reading; * is for all others. A Counter shows svalue /
+# Divider and wants integers: hence its factor.
+SENSORS = {
+    "kWh": (COUNTER, "Type Energy, Divider 1000", 0, 1000),
+    "m3": (COUNTER, "Type Water, Divider 1000", 2, 1000),
+    "Wh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal ton": (
+        COUNTER,
+        "Type Custom, unit {unit}, Divider 1000",
+        CUSTOM_TYPE,
+        1000,
+    ),
+    "C": (TEMPERATURE, "", 0, 1),
+    "*": (CUSTOM_SENSOR, "Axis Label {unit}", 0, 1),
+}
+MAPPED_TYPES = {COUNTER: "0x7100", TEMPERATURE: "0x5005", CUSTOM_SENSOR: "0xF31F"}
+# Units that can stand for each other, in lower case: the quantity, and how many of the smallest.
+UNIT_SIZES = {
+    "j": ("energy", 1),
+    "kj": ("energy", 10**3),
+    "mj": ("energy", 10**6),
+    "gj": ("energy", 10**9),
+    "wh": ("energy", 3600),
+    "kwh": ("energy", 3600 * 10**3),
+    "mwh": ("energy", 3600 * 10**6),
+    "gwh": ("energy", 3600 * 10**9),
+    "cal": ("energy", 4.1868),
+    "kcal": ("energy", 4.1868 * 10**3),
+    "mcal": ("energy", 4.1868 * 10**6),
+    "gcal": ("energy", 4.1868 * 10**9),
+    "w": ("power", 1),
+    "kw": ("power", 10**3),
+    "mw": ("power", 10**6),
+    "gw": ("power", 10**9),
+    "l": ("volume", 1),
+    "liter": ("volume", 1),
+    "litre": ("volume", 1),
+    "m3": ("volume", 10**3),
+    "l/h": ("flow", 1),
+    "m3/h": ("flow", 10**3),
+}
+
+WRONG_SENSORS = {  # by SubType: what becomes of a meter reading
+    "Counter Incremental": "adds every value to those before",
+    "kWh": "wants watt;watthour: one number is shown wrong, and never logged",
+    "Switch": "stays as it is",
+}
+
+
+def svalue_of(value: Decimal, multiply: Factor = None, decimals: Places = None) -> str:
+    """The value as Domoticz wants it: plain digits, never an exponent.
 
     Multiplied exactly, rounded half-even to `decimals` places, and then without trailing zeros.
     """
@@ -415,595 +1593,295 @@ def svalue_of(value: Decimal, multiply: Decimal | None = None, decimals: int | N
     if decimals is not None:
         value = value.quantize(Decimal(10) ** -decimals, ROUND_HALF_EVEN, exact)
     digits = f"{value or abs(value):f}"  # never -0
-    as_it_comes = (multiply, decimals) == (None, None)
-    return digits if as_it_comes or "." not in digits else digits.rstrip("0").rstrip(".")
+    is_changed = multiply is not None or decimals is not None
+    return digits.rstrip("0").rstrip(".") if is_changed and "." in digits else digits
 
 
-# ---------------------------------------------------------------- the line to the meter
-
-SLICE = 0.05  # s, how long one look at the port takes at most while nothing comes
-BITS = 11  # of a character on the line: start, 8 data (or 7 and parity), 2 stop
-MAX_HEARD = 8192  # bytes kept of a try; an answer has some hundred
-MAX_OPENING = 15  # s for a network port: finding the host, connecting, agreeing on settings
-
-
-class Watch:
-    """What happens on the line, for those who want to see it. This one looks away."""
-
-    def trace(self, text: str) -> None:
-        """A frame as hex, sent (->) or heard (<-), and what else is worth telling."""
-
-    def asked(self) -> None:
-        """A request is out; now the meter takes its time."""
-
-    def failed(self, why: str, left: float) -> None:
-        """A try failed or the port is busy; trying goes on for `left` s at most, or not at all if that is 0."""
+def recommended_sensor(unit: str) -> Sensor:
+    """The sensor for readings in this unit."""
+    unit = unit.replace(";", "")  # it separates settings in Domoticz's API
+    key = next((units for units in SENSORS if unit in units.split()), "*")
+    kind, settings, counter_type, factor = SENSORS[key]
+    settings = settings.format(unit=unit) if unit else ""
+    return Sensor(kind, settings, counter_type, factor, unit)
 
 
-class Meter:
-    """A meter at a port. To be used in a `with` statement; the port is opened when it is first needed.
-
-    port: a device or a pySerial URL; wait: s to keep trying while the port is busy or the meter does not
-    answer, 0 for one try; timeout: s of silence that make a try unanswered. A subclass knows a protocol.
-    """
-
-    baudrate = 0
-    wait = 0.0  # s
-    timeout = 0.0  # s
-    pause = 0.0  # s of quiet between an answer and the next request
-    rest = 0.0  # s of quiet between a failed try's last byte, sent or heard, and the next request
-    hint = ""  # for the user of a silent meter
-    only: tuple[int, ...] = ()  # the registers there are, where the protocol fixes them; its speed it fixes then too
-
-    def __init__(
-        self,
-        port: str,
-        baudrate: int | None = None,
-        wait: float | None = None,
-        timeout: float | None = None,
-        watch: Watch | None = None,
-    ) -> None:
-        self.baudrate = baudrate or self.baudrate
-        self.wait = self.wait if wait is None else wait
-        self.timeout = self.timeout if timeout is None else timeout
-        self.pause = max(self.pause, BITS / self.baudrate)
-        self._name = port
-        self._remote = "://" in port
-        self._port: Any = None
-        self._watch = watch or Watch()
-        self._patience = Timeout(0)
-        self._must_rest = 0.0  # s of quiet before the next request
-        self._last = 0.0  # when the last byte was sent or heard, by the monotonic clock
-        self._heard = b""  # since the last request
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def read(self, register: int) -> Reading:
-        """One register. Raises PortError, NoSuchRegister, or of all tries the failure that tells most."""
-        for wait in (self.wait, 0):  # an empty answer tells nothing of its question: let it be said twice
-            readings = self._ask([register], wait)
-            if register in readings:
-                return readings[register]
-        has = f"it has {' '.join(map(str, self.only))}" if self.only else "all in its place shows what it has"
-        raise NoSuchRegister(f"the meter has no register {register}; {has}")
-
-    def _try(self, registers: Registers) -> Readings:
-        """Ask once for what fits in one request; readings by id of what the meter has. Raises TryFailed."""
-        raise NotImplementedError
-
-    def _ask(self, registers: Registers, wait: float) -> Readings:
-        self._patience = Timeout(wait)
-        failures: list[TryFailed] = []
-        left = wait
-        while left or not failures:
-            try:
-                return self._try(registers)
-            except TryFailed as failure:
-                failure.__cause__ = failure.__context__ = None  # it may be kept for a day
-                failures.append(failure.with_traceback(None))
-            self._must_rest = self.rest
-            left = self._patience.time_left()
-            if left <= self._rest_left():
-                left = 0
-            self._watch.failed(failures[-1].told(), left)
-        worst = max(reversed(failures), key=attrgetter("weight"))
-        times = [*map(type, failures)].count(type(worst))
-        told = worst.told(f" in {times} of {len(failures)} tries")
-        raise type(worst)(f"{told}; {self.hint}" if isinstance(worst, NoAnswer) else told)
-
-    def _send(self, request: bytes) -> None:
-        """Send a request as soon as the meter may be asked."""
-        if self._port is None:  # a network port that closes each connection is not to be opened all the time
-            time.sleep(max(0, self._rest_left()))
-        self._open()
-        self._switch(self.baudrate)
-        limit = Timeout(max(self._patience.time_left(), 2 * self._must_rest))
-        while (left := self._rest_left()) > 0:
-            if limit.expired():
-                raise Damaged("bytes come without end")
-            if left < SLICE:
-                time.sleep(left)
-            else:
-                self._read()
-        if self._last:  # what came until now belongs to no request
-            self._do(within, MAX_OPENING, self._port.reset_input_buffer, self._remote)
-        self._must_rest = self.pause
-        self._write(request)
-
-    def _write(self, data: bytes) -> None:
-        """Send now, in one write: the meter drops a request with a gap in it."""
-        self._heard = b""
-        self._watch.trace(f"-> {data.hex(' ')}")
-        self._do(self._port.write, data)
-        self._last = time.monotonic() + len(data) * BITS / self._port.baudrate
-        self._watch.asked()
-
-    def _listen(self, find: Callable[[bytes], T | None], silence: float, longest: int) -> T | None:
-        """What `find` finds in all that was heard since the last request, as soon as it does.
-
-        None after `silence` s without a byte; or, against bytes without end, when an answer of `longest`
-        bytes that began in time must be over.
-        """
-        limit = Timeout(max(0, -self._quiet()) + silence + longest * BITS / self._port.baudrate)
-        fresh, found = b"", None
-        while found is None and self._quiet() < silence and not limit.expired():
-            data = self._read()
-            if data:
-                fresh += data
-                self._heard = (self._heard + data)[-MAX_HEARD:]
-                found = find(self._heard)
-        if found is not None:  # so the request has left, however slow the line is thought to be
-            self._last = time.monotonic()
-        if fresh:
-            self._watch.trace("<- " + fresh[-MAX_HEARD:].hex(" ").replace("0d ", "0d\n<- "))
-        return found
-
-    def _failure(self, request: bytes) -> TryFailed:
-        """What it means that there was no answer in what was heard."""
-        if self._heard.replace(request, b"", 1).strip(b"\0"):
-            return Damaged(f"{len(self._heard)} bytes without an answer in them")
-        return EchoOnly() if request in self._heard else NoAnswer()
-
-    def _quiet(self) -> float:
-        return time.monotonic() - self._last
-
-    def _rest_left(self) -> float:
-        return self._must_rest - self._quiet()
-
-    def _open(self) -> None:
-        busy = False
-        while self._port is None:
-            try:
-                self._port = open_port(self._name, self.baudrate)
-            except PortBusy:
-                left = self._patience.time_left()
-                if left <= 0:
-                    raise
-                if not busy:
-                    self._watch.failed(f"{self._name} is busy: another program is using it", left)
-                busy = True
-                time.sleep(min(SLICE, left))
-        if busy:  # whoever had the port may have used it this very moment
-            self._last, self._must_rest = time.monotonic(), self.pause
-
-    def _close(self) -> None:
-        port, self._port = self._port, None
-        try:
-            port.close()
-        except Exception:
-            pass
-
-    def _switch(self, baudrate: int) -> None:
-        if self._port.baudrate != baudrate:
-            self._do(setattr, self._port, "baudrate", baudrate)
-
-    def _read(self) -> bytes:
-        data: bytes = self._do(lambda: self._port.read(self._port.in_waiting or 1))
-        if data:
-            self._last = max(self._last, time.monotonic())
-        return data
-
-    def _do(self, action: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return action(*args)
-        except Exception as error:  # pySerial lets through OSError, termios.error, TypeError, ...
-            self._close()
-            if self._remote:
-                self._last = time.monotonic()  # to rest from, before it is opened again
-                raise LineDropped(str(error)) from error
-            raise PortError(f"{self._name} vanished: was the IR head unplugged? ({error})") from error
+def conversion(unit: str, shown_unit: str) -> float | None:
+    """How many of the shown unit one of the unit is; None where they can't be compared."""
+    unit = unit.lower()
+    shown_unit = shown_unit.strip().replace("\u00b3", "3").replace("\u00b0", "").lower() or unit
+    quantity, size = UNIT_SIZES.get(unit, (unit, 1))
+    shown_quantity, shown_size = UNIT_SIZES.get(shown_unit, (shown_unit, 1))
+    return size / shown_size if quantity == shown_quantity else None
 
 
-def open_port(name: str, baudrate: int) -> Any:
-    """Open a port or pySerial URL, 8N2 and for this program alone. Raises PortBusy or PortError."""
+class Display(namedtuple("Display", "kind divider offset unit")):
+    """What a sensor shows of a pushed value: svalue / divider + offset, in its unit."""
+
+    __slots__ = ()
+    kind: str
+    divider: float
+    offset: float
+    unit: str
+
+    def value(self, svalue: str) -> float:
+        """What it shows of this, before it is rounded."""
+        return float(svalue) / self.divider + self.offset
+
+    def text(self, svalue: str) -> str:
+        """What it shows of this, rounded as Domoticz does."""
+        form = {COUNTER: ".3f", TEMPERATURE: ".1f", CUSTOM_SENSOR: "g"}[self.kind]
+        return f"{self.value(svalue):{form}} {self.unit}".rstrip()
+
+
+def display_of(device: dict[str, Any]) -> Display | None:
+    """How a sensor that getdevices describes shows values; None if that is not known."""
     try:
-        port = serial_for_url(name, baudrate=baudrate, stopbits=2, timeout=SLICE, exclusive=True, do_not_open=True)
-        if "://" not in name:
-            port.write_timeout = 5.0
-        within(MAX_OPENING, port.open, "://" in name)
-        return port
-    except Exception as error:  # as in Meter._do, and ValueError for a wrong URL
-        raise _opening_error(name, error) from error
-
-
-def _opening_error(name: str, error: Exception) -> PortError:
-    from errno import errorcode
-
-    kind, text = errorcode.get(getattr(error, "errno", None) or 0), str(error)
-    if kind in ("EAGAIN", "EBUSY") or (os.name == "nt" and "PermissionError" in text):  # no number comes from Windows
-        return PortBusy(f"{name} stayed busy: another program is using it")
-    if "://" in name:
-        reason = text if re.search(":[0-9]", name) else "it must look like socket://HOST:PORT"
-        return PortError(f"the network port {name} can't be opened: {reason}")
-    if kind in ("EACCES", "EPERM"):
-        return PortError(f"no permission to use {name}: sudo usermod -aG dialout $USER, then log in again")
-    from glob import glob
-
-    from serial.tools.list_ports import comports
-
-    names = sorted(glob("/dev/serial/by-id/*")) + sorted(port.device for port in comports())
-    there_is = ", ".join(names[:8]) or "none"
-    missing = kind in ("ENOENT", "ENXIO", "ENODEV") or "FileNotFoundError" in text
-    what = "does not exist: is the IR head plugged in?" if missing else "is no serial port."
-    return PortError(f"{name or repr(name)} {what} There is {there_is}")
-
-
-def within(seconds: float, action: Callable[[], T], needed: bool = True) -> T:
-    """The result of the action, or TimeoutError, whatever it hangs in: it is left behind in its thread.
-
-    needed: False for an action that can't hang.
-    """
-    if not needed:
-        return action()
-    from concurrent.futures import Future
-    from threading import Thread
-
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action())
-        except BaseException as error:
-            future.set_exception(error)
-
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError(f"nothing happened for {seconds} s")
-    return future.result()
-
-
-class KmpMeter(Meter):
-    """A meter that speaks the Kamstrup Meter Protocol (5512-447).
-
-    request, 9-23 bytes | < 1.6 s | answer, 6-78 bytes | a byte's time | next request
-    After silence or damage the meter discards requests for 1.6 s.
-    """
-
-    baudrate = 1200
-    wait, timeout = 10.0, 2.0
-    rest = 1.65  # 1.6 and what an adapter may take to send on what was written
-    hint = "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
-
-    def read_all(self, registers: Registers) -> Iterator[Reading]:
-        """Those of the registers that the meter has, each as soon as it is known.
-
-        A group that fails for `wait` s is asked for register by register, once each. Raises, after the last
-        reading, what kept others from being read.
-        """
-        unread: list[int] = []
-        for at in range(0, len(registers), MAX_REGISTERS):
-            group = registers[at : at + MAX_REGISTERS]
-            try:
-                yield from self._ask(group, self.wait).values()
-                continue
-            except TryFailed as failure:
-                cause = failure
-            lost = []
-            for register in group:
-                try:
-                    yield from self._ask([register], 0).values()
-                except TryFailed:
-                    lost.append(register)
-            if len(lost) == len(group):  # nobody is there any more
-                unread += registers[at:]
-                break
-            unread += lost
-        if unread:
-            names = ", ".join(map(str, unread[:8])) + (", ..." if len(unread) > 8 else "")
-            raise type(cause)(f"registers not read: {len(unread)} ({names}); {cause}")
-
-    def _try(self, registers: Registers) -> Readings:
-        request = encode_request(registers)
-        failures: list[TryFailed] = []
-
-        def find(heard: bytes) -> Blocks | None:
-            failures.clear()
-            for frame in find_frames(heard):
-                try:
-                    return decode_answer(frame, registers)
-                except TryFailed as failure:  # noise, or an answer that was late: the right one may follow
-                    failures.append(failure.with_traceback(None))
-            return None
-
-        self._send(request)
-        blocks = self._listen(find, self.timeout, 2 * (6 + 24 * len(registers)))  # all of it stuffed
-        if blocks is None:
-            raise failures[-1] if failures else self._failure(request)
-        return {register: decode_block(register, block) for register, block in blocks.items()}
-
-
-# Registers of the older protocol: the group of the read-out that has them, or their field in /#1.
-READOUT = {60: "6.8", 68: "6.26", 1004: "6.31", 1010: "0.0"}
-FIELDS = {86: 3, 87: 4, 89: 5, 80: 6, 74: 7, 128: 8, 99: 9}
-READOUT_UNITS = ("", "kWh", "MWh", "GJ", "Gcal", "m3", "h")
-FIXED_SCALES = {86: ("C", 2), 87: ("C", 2), 89: ("K", 2), 99: ("", 0)}  # unit, decimals
-SCALES = {  # of flow, power and highest power, by the CCC of the meter's configuration
-    "107 116 119 120 136 137 151 178 179 184 197 198 199": {74: ("l/h", 0), 80: ("kW", 1), 128: ("kW", 1)},
-    "158": {74: ("m3/h", 2), 80: ("kW", 0), 128: ("kW", 0)},
-    "147 170 180 181": {74: ("m3/h", 2), 80: ("MW", 3), 128: ("MW", 3)},
-}
-
-
-class Mc66Meter(Meter):
-    """A MULTICAL 401, 66, III or 41, with its ASCII protocol (5512-091, 5511-634, 5810-133, 5512-313).
-
-    Energy, volume, hours and customer number come with unit, decimals and a checksum, at 300 baud:
-        /?!  ->  identification  ->  ACK 000  ->  STX groups ETX BCC
-    the others as bare digits, asked for at 300 baud and answered at 1200:
-        /#1  ->  ten fields, decimals by the configuration in the fields of  /#2
-    """
-
-    baudrate = 300
-    wait, timeout, pause, rest = 30.0, 3.0, 5.0, 5.0
-    hint = "a MULTICAL 21, 302, 402, 403, 601, 602, 603 or 801 is read without --protocol mc66"
-    answer_baudrate = 1200  # of data strings
-    leaving = 0.09  # s that an adapter may take to send on what was written
-    unasked = 0.25  # s within which a meter that does not wait for the ACK has gone on
-    configuration = ""  # ABCCC of /#2, once it is known
-    only = tuple(sorted({**READOUT, **FIELDS}))
-
-    def _try(self, registers: Registers) -> Readings:
-        (register,) = registers
-        if register in READOUT:
-            found = self._read_out().get(READOUT[register])
-            return {register: Reading(register, *found)} if found else {}
-        if register not in FIELDS:
-            return {}
-        if not self.configuration and register not in FIXED_SCALES:
-            self.configuration = self._data_string(b"/#2", 85)[7]
-        fields = self._data_string(b"/#1", 81)
-        if int(fields[3]) - int(fields[4]) != int(fields[5]):
-            raise Damaged("T1 - T2 does not match")
-        return {register: self._scaled(register, fields[FIELDS[register]])}
-
-    def _read_out(self) -> Groups:
-        request = set_parity(b"/?!\r\n")
-        self._send(request)
-        if self._listen(find_identification, self.timeout, 200) is None:
-            raise self._failure(request)
-        length = len(self._heard)
-        self._listen(lambda heard: len(heard) > length or None, self.unasked, 0)
-        if len(self._heard) == length and not find_read_out(self._heard):
-            self._write(set_parity(b"\x06000\r\n"))
-        block = find_read_out(self._heard) or self._listen(find_read_out, self.timeout, 200)
-        if block is None:
-            raise Damaged("the read-out did not come to its end")
-        return decode_read_out(block)
-
-    def _data_string(self, request: bytes, length: int) -> list[str]:
-        if self._name.startswith("socket://"):
-            raise PortError("a socket:// port can't change its speed, which this register needs: use rfc2217://")
-        request = set_parity(request)
-        self._send(request)
-        self._listen(lambda heard: None, self.leaving, 0)
-        echo, self._heard = self._heard, b""
-        self._switch(self.answer_baudrate)
-        string = self._listen(lambda heard: find_fields(heard, length), self.timeout, 2 * length)
-        if string is None:
-            self._heard = echo + self._heard
-            raise self._failure(request)
-        return decode_fields(string, length)
-
-    def _scaled(self, register: int, digits: str) -> Reading:
-        ccc = self.configuration[-3:]
-        scale = FIXED_SCALES.get(register)
-        for codes, scales in SCALES.items():
-            if ccc in codes.split():
-                scale = scale or scales[register]
-        if scale is None:
-            raise MeterError(
-                f"the meter says {digits} for register {register}, but where the decimal point belongs is "
-                f"not known for its configuration CCC = {ccc} (ABCCC = {self.configuration})"
-            )
-        return Reading(register, Decimal(f"{int(digits)}E-{scale[1]}"), scale[0])
-
-
-def set_parity(text: bytes) -> bytes:
-    """7-bit characters with even parity in bit 7: 7E2 on a line that is 8N2."""
-    return bytes(byte | (bin(byte).count("1") & 1) << 7 for byte in text)
-
-
-def check_parity(data: bytes) -> str:
-    """The 7-bit characters of the data; in place of those with wrong parity '\\xff'."""
-    text = ""
-    for byte in data:
-        text += "\xff" if bin(byte).count("1") & 1 else chr(byte & 0x7F)
-    return text
-
-
-def find_identification(heard: bytes) -> object:
-    """Something, if the meter has identified itself, or (its name being damaged) has even said it all."""
-    return re.search("/KAM[^\r\n]*\r\n", check_parity(heard)) or find_read_out(heard)
-
-
-def find_read_out(heard: bytes) -> bytes | None:
-    """STX groups ETX BCC, once it is complete."""
-    found = re.search("\x02[^\x02\x03]*\x03.", check_parity(heard), re.DOTALL)
-    return heard[slice(*found.span())] if found else None
-
-
-def decode_read_out(block: bytes) -> Groups:
-    """Value and unit by the name of the group, of `STX 6.8(0456.631*GJ)6.26(3447.381*m3)! ETX BCC`.
-
-    BCC is the sum of the characters after STX up to ETX, modulo 128; its own parity does not count, having
-    been seen wrong on a MULTICAL III. Raises Damaged.
-    """
-    text = check_parity(block[1:-1])
-    if "\xff" in text or sum(map(ord, text)) % 128 != block[-1] & 0x7F:
-        raise Damaged("parity or checksum of the read-out is wrong")
-    group = r"([0-9.*]+)\(([^()*]*)(?:\*([^()*]*))?\)(?:\r\n)?"
-    groups = re.findall(group, text)
-    if not re.fullmatch(f"(?:{group})+!(?:\r\n)?\x03", text) or len({name for name, _, _ in groups}) < len(groups):
-        raise Damaged("the read-out is not made of groups")
-    known: Groups = {}
-    for name, digits, unit in groups:
-        if name in READOUT.values():
-            if unit not in READOUT_UNITS or not re.fullmatch("[0-9]+([.,][0-9]+)?", digits):
-                raise Damaged(f"the read-out says {digits} {unit}")
-            known[name] = (Decimal(digits.replace(",", ".")), unit)
-    return known
-
-
-def find_fields(heard: bytes, length: int) -> bytes | None:
-    """All up to the CR of a data string, once there are `length` characters; its parity does not count."""
-    for end in range(length, len(heard) + 1):
-        if heard[end - 1] & 0x7F == 0x0D:
-            return heard[:end]
+        offset = float(device.get("AddjValue", 0))
+        if device.get("Type") == "Temp":
+            return Display(TEMPERATURE, 1.0, offset, "C")
+        if device.get("SubType") == CUSTOM_SENSOR:
+            return Display(CUSTOM_SENSOR, 1.0, 0.0, str(device.get("SensorUnit") or ""))
+        if device.get("Type") == "RFXMeter":
+            units = {**COUNTER_UNITS, CUSTOM_TYPE: str(device.get("ValueUnits") or "")}
+            divider = float(device["Divider"])
+            if 0 < divider < 10**12:
+                return Display(COUNTER, divider, offset, units[int(device["SwitchTypeVal"])])
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        pass
     return None
 
 
-def decode_fields(heard: bytes, length: int) -> list[str]:
-    """The ten fields of the data string of `length` characters that ends what was heard (5511-634, 4.1).
-
-    It has no checksum: its form, the parity of every character and that nothing but noise stands before
-    it are all there is to check. Raises Damaged.
-    """
-    text = check_parity(heard[:-1])
-    before, text = text[: 1 - length], text[1 - length :]
-    if re.search(r"[ -~]\Z", before):
-        raise Damaged("the data string is too long")
-    if not re.fullmatch(f"[0-9]{{{length - 74}}} (?:[-0-9][0-9]{{6}} ){{9}}", text):
-        raise Damaged("the data string is not made of ten numbers")
-    return text.split()
-
-
-PROTOCOLS: dict[str, type[Meter]] = {"kmp": KmpMeter, "mc66": Mc66Meter}
-
-
-def read_register(port: str, register: int, protocol: str = "kmp", **options: Any) -> Reading:
-    """Read one register; options as of Meter. The port is closed when this returns. Raises as Meter.read."""
-    with PROTOCOLS[protocol](port, **options) as meter:
-        return meter.read(register)
-
-
-# ---------------------------------------------------------------- Domoticz
-
-CONNECT_TIMEOUT, READ_TIMEOUT, ALL_TIMEOUT = 5, 10, 30  # s
-MAX_ANSWER = 65536  # bytes; a device has some 2,000
-TROUBLE = {  # what an HTTP status means, or else its first digit
-    401: "wants a login, or a right one: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over plain http it may "
-    "not be allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
-    "trusted networks there, and give no password",
-    403: "refuses: this user may only view, or may not touch this sensor",
-    4: "does not know the address: is a path too many or missing (such as /domoticz) at the end of --url?",
-    3: "redirects elsewhere: give its own address as --url",
-    5: "is in trouble, or a proxy before it",
-}
+def warnings_about(
+    reading: Reading, multiply: Factor, svalue: str, device: dict[str, Any]
+) -> Iterator[str]:
+    """What will be wrong when svalue, made of the reading, is pushed to a sensor; and its cure."""
+    sensor = recommended_sensor(reading.unit)
+    make_one = f"make a {sensor} (--create does)"
+    set_it_up = f"set {sensor.settings} in its Edit dialog, and give --multiply {sensor.factor}"
+    display = display_of(device)
+    if display is None:
+        subtype = str(device.get("SubType"))
+        what = WRONG_SENSORS.get(subtype, f"does not show {reading}")
+        yield f"this sensor ({subtype}) {what}: {make_one}"
+        return
+    both_are_counters = display.kind == sensor.kind == COUNTER
+    it_would_show = f"it would show {display.text(svalue)} for {reading}"
+    factor = conversion(reading.unit, display.unit)
+    if factor is None:
+        cure = f"if this is the right sensor, {set_it_up}" if both_are_counters else make_one
+        yield f"{it_would_show}: {cure}"
+        return
+    needed = display.divider * factor  # in place of --multiply
+    if abs(float(multiply or 1) / needed - 1) > 0.001:
+        is_set_up = factor == 1 and display.divider == COUNTER_DIVIDER
+        cure = "leave out --multiply" if needed == 1 else f"give --multiply {needed:.8g}"
+        yield f"{it_would_show}: {set_it_up if both_are_counters and not is_set_up else cure}"
+        return
+    if display.kind == COUNTER and "." in svalue:
+        yield "a Counter cuts decimals off in its log: add --decimals 0"
+    shown_now = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
+    if display.kind == COUNTER and shown_now:
+        if display.value(svalue) < float(shown_now.group()) - 0.0005:  # Domoticz rounds
+            yield f"it shows {device['Counter']} already: its next use would be negative"
+    elif sensor.kind == COUNTER and display.kind != COUNTER:
+        yield f"a {display.kind} has no use per day: for that, {make_one}"
 
 
 class Domoticz:
     """A Domoticz server with its JSON API. All calls raise DomoticzError.
 
-    url: http(s)://host:port, with a path where Domoticz has one; verify: check its https certificate.
+    url: http(s)://host:port, with a path where Domoticz has one; verify: whether to verify its
+    https certificate; ca_file: of the CA that signed that, if it is not one of the system's; log:
+    called with each request and answer. The way is direct, without proxies and redirects.
     """
 
     def __init__(
-        self, url: str, user: str = "", password: str = "", verify: bool = True, watch: Watch | None = None
+        self,
+        url: str,
+        user: str = "",
+        password: str = "",
+        verify: bool = True,
+        ca_file: str = "",
+        log: Callable[[str], None] = _ignore,
     ) -> None:
         self.url = url.rstrip("/")
-        self._login = user.encode("utf-8", "surrogateescape"), password.encode("utf-8", "surrogateescape")
+        self.has_login = bool(user)
+        self._user = user.encode("utf-8")
+        # Domoticz's pages hash a password by its character codes, and thus as Latin-1.
+        self._password_fits = all(ord(char) < 256 for char in password)
+        self._password = password.encode("latin-1" if self._password_fits else "utf-8")
         self._verify = verify
-        self._watch = watch or Watch()
+        self._ca_file = ca_file
+        self._log = log
+        self._is_old: bool | None = None  # whether it knows calls by OLD_NAMES, once that is known
 
     def push(self, idx: int, svalue: str) -> None:
         """Give the sensor with this idx a value of plain digits."""
-        if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # Domoticz would take anything
+        if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # it would take anything
             raise ValueError(f"idx {idx}, svalue {svalue!r}")
-        answer = self._ask({"type": "command", "param": "udevice", "idx": idx, "nvalue": 0, "svalue": svalue})
-        if not answer:
-            raise self._no_such(idx)
-        self._watch.trace(f"Domoticz took svalue {svalue} for idx {idx}")
+        if not self._call("udevice", idx=idx, nvalue=0, svalue=svalue):
+            raise self._unknown_idx(idx)
+        self._log(f"Domoticz took svalue {svalue} for idx {idx}")
 
-    def device(self, idx: int) -> Answer:
+    def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
-        answer = self._ask({"type": "command", "param": "getdevices", "rid": idx})
-        answer = answer or self._ask({"type": "devices", "rid": idx})  # as it is called up to 2022.2
-        devices = answer.get("result")
-        if isinstance(devices, list) and devices and isinstance(devices[0], dict):
-            return devices[0]
-        raise self._no_such(idx)
+        for device in self._list("getdevices", rid=idx):
+            return device
+        raise self._unknown_idx(idx)
 
-    def _no_such(self, idx: int) -> DomoticzError:
-        return DomoticzError(f"Domoticz at {self.url} has no sensor with idx {idx}: see Setup > Devices there")
+    def create(self, name: str, sensor: Sensor, svalue: str) -> int:
+        """Make a sensor, set it up, and push to it at once; its idx.
 
-    def _ask(self, params: Params) -> Answer:
-        """The answer; an empty one if its status is not OK."""
+        At once: Domoticz logs a new Counter's 0 at the next full five minutes, and takes all that
+        comes later for that day's use.
+        """
+        for device in self._list("getdevices", filter="all", used="all"):
+            if str(device.get("Name")).strip() == name:
+                idx = device.get("idx")
+                raise self._error(f'has a sensor "{name}" already, idx {idx}: nothing was made')
+        done = "nothing was made"
         try:
-            from requests import codes  # a name out of it, as another thread may be importing it
+            hardware = self._dummy_hardware()
+            if not hardware:
+                new = {"htype": DUMMY_HARDWARE, "port": 1, "name": "Kamstrup", "enabled": "true"}
+                hardware = self._new_idx("addhardware", **new)
+                done = 'the Dummy hardware "Kamstrup" was made, but no sensor'
+            new = {"sensorname": name, "sensormappedtype": MAPPED_TYPES[sensor.kind]}
+            if sensor.kind == CUSTOM_SENSOR:
+                new["sensoroptions"] = f"1;{sensor.unit}"
+            idx = self._new_idx("createdevice", idx=hardware, **new)
+            done = f'sensor {idx} "{name}" was made, but not set up ({sensor}), and has no value'
+            if sensor.kind == COUNTER:
+                self._set_up_counter(idx, name, sensor)
+            done = f'sensor {idx} "{name}" was made and set up, but has no value'
+            self.push(idx, svalue)
+        except DomoticzError as error:
+            raise DomoticzError(f"{error}; {done}") from error
+        return idx
+
+    def _dummy_hardware(self) -> int:
+        """The idx of the first enabled Dummy hardware; 0 if there is none."""
+        for hardware in self._list("gethardware"):
+            is_enabled = str(hardware.get("Enabled")).lower() == "true"
+            if hardware.get("Type") == DUMMY_HARDWARE and is_enabled:
+                return _idx_in(hardware)
+        return 0
+
+    def _set_up_counter(self, idx: int, name: str, sensor: Sensor) -> None:
+        from base64 import b64encode
+
+        settings = {
+            "name": name,
+            "description": "",
+            "switchtype": sensor.counter_type,
+            "addjvalue": 0,
+            "addjvalue2": COUNTER_DIVIDER,
+            "customimage": 0,
+            "used": "true",
+        }
+        if sensor.counter_type == CUSTOM_TYPE:
+            options = f"ValueQuantity:Custom;ValueUnits:{sensor.unit};"
+            settings["options"] = b64encode(options.encode()).decode()
+        if not self._call("setused", idx=idx, **settings):
+            raise self._error("refuses to set it up")
+
+    def _new_idx(self, call: str, **params: Any) -> int:
+        """The idx of what a call has made."""
+        idx = _idx_in(self._call(call, **params))
+        if not idx:
+            raise self._error("refuses to make it")
+        return idx
+
+    def _list(self, call: str, **params: Any) -> list[dict[str, Any]]:
+        """The result of a call that lists something."""
+        rows = self._call(call, **params).get("result", [])
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    def _call(self, call: str, **params: Any) -> dict[str, Any]:
+        """A call by the name that this server has for it; {} if the answer's status is not OK."""
+        if call in OLD_NAMES and self._speaks_old_names():
+            return self._ask({"type": OLD_NAMES[call], **params})
+        return self._ask({"type": "command", "param": call, **params})
+
+    def _speaks_old_names(self) -> bool:
+        """Found out once: ERR is also what a new server answers when it refuses."""
+        if self._is_old is None:
+            self._is_old = not self._ask({"type": "command", "param": "gethardware"})
+            if self._is_old and not self._ask({"type": "hardware"}):
+                raise self._error("refuses to list its hardware")
+        return self._is_old
+
+    def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
+        """The answer, checked; {} if its status is not OK."""
+        try:
+            from requests import Request  # noqa: F401  (waits for a thread that is importing it)
         except Exception as error:
-            raise DomoticzError(f"requests is missing ({error}): sudo apt install python3-requests") from error
+            advice = _library_advice("requests", "requests", "adapters.py", error)
+            raise DomoticzError(advice) from error
         import json
         from urllib.parse import urlencode
 
-        self._watch.trace(f"-> GET {self.url}/json.htm?{urlencode(params)}")
+        self._log(f"-> GET {self.url}/json.htm?{urlencode(query)}")
         try:
-            status, body = within(ALL_TIMEOUT, lambda: self._get(params))
-        except Exception as error:  # requests lets through some of urllib3, http.client and ssl
-            raise DomoticzError(_unreachable(self.url, error)) from error
-        self._watch.trace(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
-        if status != codes.ok:
-            trouble = TROUBLE.get(status) or TROUBLE.get(status // 100, TROUBLE[5])
-            raise DomoticzError(f"Domoticz at {self.url} {trouble} (HTTP {status})")
+            self._check_ca_file()
+            status, body = _call_with_timeout(CALL_TIMEOUT, lambda: self._get(query))
+        except DomoticzError:
+            raise
+        except Exception as error:  # requests lets through some of urllib3's, http.client's, ssl's
+            self._log(f"<- {self.scrub(repr(error))}")
+            raise self._error(self._cause_of(error)) from error
+        self._log(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
+        if status != 200:
+            raise self._error(f"{self._cause_of_status(status, query)} (HTTP {status})")
         try:
             answer = json.loads(body)
         except (RecursionError, ValueError):
             answer = None
         if not isinstance(answer, dict):
-            raise DomoticzError(f"what answers at {self.url} is not Domoticz: it does not send JSON")
+            raise DomoticzError(f"what answers at {self.url} is not Domoticz: it sends no JSON")
         return answer if answer.get("status") == "OK" else {}
 
-    def _get(self, params: Params) -> tuple[int, bytes]:
-        from itertools import islice
-
-        from requests import Session
+    def _get(self, query: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and body of the answer; no more of it is read than its kind can have."""
+        from requests import Request
         from requests.adapters import HTTPAdapter
+        from urllib3.exceptions import ConnectTimeoutError
         from urllib3.util.retry import Retry
 
-        # Only what can't have arrived is sent again: a sensor may add up what it gets.
-        retry = Retry(total=None, connect=3, read=False, redirect=0, status=0, other=0, backoff_factor=0.5)
-        # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. A function in its
-        # place keeps requests from looking into ~/.netrc.
-        auth: Any = self._login if any(self._login) else lambda request: request
-        with Session() as session:
-            # Told not to follow a redirect, requests would still read all that comes with it.
-            session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-            session.mount(self.url, HTTPAdapter(max_retries=retry))
-            response = session.get(
-                f"{self.url}/json.htm",
-                params=params,
-                auth=auth,
-                verify=self._verify,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
+        class ConnectRetry(Retry):
+            """Sends again only what can't have arrived: a sensor may add up what it gets."""
+
+            def increment(self, *args: Any, **kwargs: Any) -> Any:
+                error = kwargs.get("error")
+                if error is not None and not isinstance(error, ConnectTimeoutError):
+                    raise error
+                return super().increment(*args, **kwargs)
+
+        # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. The bare
+        # adapter knows no proxies, no redirects and no ~/.netrc.
+        request = Request(
+            "GET",
+            f"{self.url}/json.htm",
+            params=query,
+            headers={"Accept-Encoding": "identity"},
+            auth=(self._user, self._password) if self.has_login else None,
+        ).prepare()
+        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER
+        adapter = HTTPAdapter(max_retries=ConnectRetry(total=3, backoff_factor=0.5))
+        try:
+            response = adapter.send(
+                request,
                 stream=True,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                verify=self._verify and (self._ca_file or True),
             )
-            return response.status_code, b"".join(islice(response.iter_content(1), MAX_ANSWER))
+            body: bytes = response.raw.read(longest, decode_content=False)
+            if response.raw.length_remaining and len(body) < longest:
+                raise EOFError("less than its Content-Length")
+            return response.status_code, body
+        finally:
+            adapter.close()
 
     def scrub(self, text: str) -> str:
         """A text from the server without user and password, should it repeat them."""
@@ -1011,383 +1889,747 @@ class Domoticz:
         from json import dumps
 
         secrets = []
-        for login in (b64encode(b":".join(self._login)), *self._login):
-            plain = login.decode("utf-8", "replace")
-            secrets += [plain, dumps(plain)[1:-1]]
+        for login in (b64encode(self._user + b":" + self._password), self._user, self._password):
+            for plain in (login.decode("utf-8", "replace"), login.decode("latin-1")):
+                secrets += [plain, dumps(plain)[1:-1], dumps(plain, ensure_ascii=False)[1:-1]]
         for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
             if len(secret) > 2:
                 text = text.replace(secret, "***")
         return " ".join(text.split())
 
+    def _error(self, what: str) -> DomoticzError:
+        return DomoticzError(f"Domoticz at {self.url} {what}")
 
-def _unreachable(url: str, error: BaseException) -> str:
-    """Why there was no answer, and what to do."""
-    from http.client import HTTPException
-    from socket import gaierror, timeout
-    from ssl import SSLCertVerificationError, SSLError
+    def _unknown_idx(self, idx: int) -> DomoticzError:
+        return self._error(f"has no sensor with idx {idx}: look in Setup > Devices there")
 
-    reasons: dict[type[BaseException], str] = {
-        SSLCertVerificationError: "has a certificate that can't be verified: name your own CA's file in "
-        "REQUESTS_CA_BUNDLE, or give --insecure if you trust the network",
-        SSLError: "does not speak https: is this the https port, or should the --url begin with http:?",
-        gaierror: "is not known: is the host spelled right?",
-        ConnectionRefusedError: "refused: nothing listens there; is Domoticz running, is the port right?",
-        timeout: "did not answer in time",
-        TimeoutError: "did not answer in time",
-        HTTPException: "does not speak http: should the --url begin with https:?",
-        ConnectionError: "broke off: should the --url begin with https:?",
-    }
-    causes = [error]
-    while causes[-1].__context__ is not None:
-        causes.append(causes[-1].__context__)
-    for kind, reason in reasons.items():
-        if any(isinstance(cause, kind) for cause in causes):
-            return f"Domoticz at {url} {reason}"
-    return f"Domoticz at {url} can't be reached: {causes[-1]}"
+    def _check_ca_file(self) -> None:
+        import ssl
 
+        is_used = self._ca_file and self._verify and self.url.startswith("https:")
+        if not is_used or os.path.isdir(self._ca_file):
+            return
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self._ca_file)
+        except OSError as error:
+            reason = "it is not a PEM file" if isinstance(error, ssl.SSLError) else _reason(error)
+            if isinstance(error, FileNotFoundError):
+                reason = "it does not exist"
+            raise DomoticzError(
+                f"the CA file {self._ca_file} can't be used: {reason} (it is named by "
+                "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE)"
+            ) from error
 
-KWH = {"Wh": 0.001, "kWh": 1, "MWh": 1000, "GJ": 1000 / 3.6, "Gcal": 1163}  # units of energy in kWh
-COUNTER_UNITS = {"0": "kWh", "1": "m3", "2": "m3", "4": "kWh"}  # by SwitchTypeVal; a plain Counter has its own
-COUNTER_TYPES = {  # what to set for values in this unit
-    "kWh": "Type Energy",
-    "m3": "Type Water",
-    "GJ": "Type Counter, unit GJ",
-    "MWh": "Type Counter, unit MWh",
-    "Gcal": "Type Counter, unit Gcal",
-}
-WRONG_SENSORS = {  # by SubType
-    "Counter Incremental": "it adds every value to those before",
-    "kWh": "it wants watt;watthour, one number is shown wrong and never logged",
-}
+    def _cause_of_status(self, status: int, query: dict[str, Any]) -> str:
+        """What an HTTP status means, and what to do."""
+        if status == 401 and not self._password_fits:
+            return IMPOSSIBLE_PASSWORD
+        if status == 403:
+            return MAY_ONLY_VIEW if "svalue" in query or "rid" in query else NEEDS_ADMIN
+        cause = STATUS_CAUSES.get(status) or STATUS_CAUSES.get(status // 100)
+        if cause:
+            return cause
+        from http.client import responses
 
+        return f"answers: {responses.get(status, 'a status that HTTP does not have')}"
 
-def misfits(reading: Reading, svalue: str, device: Answer) -> Iterator[str]:
-    """What comes out wrong when svalue, made of the reading, goes to this device, and what to change."""
-    kind, subkind, unit = str(device.get("Type")), str(device.get("SubType")), reading.unit
-    advice = f"take a {'Temperature' if unit == 'C' else 'Custom Sensor'}"
-    if unit in COUNTER_TYPES:
-        settings = f"{COUNTER_TYPES[unit]}, Divider 1000 in its Edit dialog"
-        advice = f"take a Counter, set {settings}, and --multiply 1000"
-    if subkind in WRONG_SENSORS:
-        yield f"{WRONG_SENSORS[subkind]}: {advice}"
-    elif kind == "RFXMeter":
-        yield from _scale_misfits(reading, svalue, device, advice)
-    elif unit in COUNTER_TYPES or (subkind != "Custom Sensor" and (kind, unit) != ("Temp", "C")):
-        yield f"it is no sensor for {reading}: {advice}"
-    elif float(svalue) != float(reading.digits):
-        yield f"it would show {svalue} for {reading}: leave out --multiply, unless that is its unit"
+    def _cause_of(self, error: BaseException) -> str:
+        """Why there was no answer, and what to do."""
+        from http.client import HTTPException, IncompleteRead
+        from socket import gaierror, timeout
+        from ssl import SSLCertVerificationError, SSLError
 
+        reasons: dict[type[BaseException], str] = {
+            SSLError: "does not speak https: is this the https port, or should the URL begin with "
+            "http:?",
+            gaierror: "is not known: is the host spelled right?",
+            ConnectionRefusedError: "refused: nothing listens there; is Domoticz running, is the "
+            "port right?",
+            timeout: "did not answer in time",
+            TimeoutError: "did not answer in time",
+            EOFError: "broke off in the middle of its answer",
+            IncompleteRead: "broke off in the middle of its answer",
+            ConnectionError: "closed the connection: should the URL begin with https:?",
+            HTTPException: "does not speak http: should the URL begin with https:?",
+        }
+        causes = [error]
+        while causes[-1].__context__ is not None:
+            causes.append(causes[-1].__context__)
+        for cause in causes:  # urllib3 1 has an exception of its own for another host's certificate
+            is_its_own = type(cause).__name__ == "CertificateError"
+            if isinstance(cause, SSLCertVerificationError) or is_its_own:
+                return self._cause_of_certificate(cause)
+        for kind, reason in reasons.items():
+            if any(isinstance(cause, kind) for cause in causes):
+                return reason
+        return f"can't be reached: {_reason(error)}"
 
-def _scale_misfits(reading: Reading, svalue: str, device: Answer, advice: str) -> Iterator[str]:
-    """What is wrong with the scale of a Counter."""
-    own = str(device.get("ValueUnits") or reading.unit)
-    unit = COUNTER_UNITS.get(str(device.get("SwitchTypeVal")), own)
-    alike = unit == reading.unit or {unit, reading.unit} <= set(KWH)
-    meant = float(reading.digits) * KWH.get(reading.unit, 1) / KWH.get(unit, 1)
-    try:
-        divider = float(device["Divider"])
-        shown = float(svalue) / divider
-    except (ArithmeticError, KeyError, TypeError, ValueError):
-        return  # Domoticz does not tell how it shows the value
-    if not alike:
-        advice = f"if idx {device.get('idx')} is the right one, {advice}"
-    elif unit == reading.unit and divider == 1000:
-        advice = "add --multiply 1000"
-    if "." in svalue:
-        yield f"a Counter wants integers, and cuts the decimals off in its log: {advice}"
-    if not alike or abs(shown - meant) > abs(meant) / 1000:
-        yield f"it would show {shown:.6g} {unit} for {reading}: {advice}"
-    present = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
-    if alike and present and meant < float(present.group()):
-        yield f"it has more already ({device['Counter']}), so its next use would be negative"
+    def _cause_of_certificate(self, error: BaseException) -> str:
+        """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
+        reason = getattr(error, "verify_message", str(error))
+        advice = "name the file of the CA that signed it in REQUESTS_CA_BUNDLE"
+        if self._ca_file:
+            advice = f"the CA in {self._ca_file} did not sign it"
+        advice = CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 62), advice)
+        return (
+            f"has a certificate that can't be verified ({reason}): {advice}; "
+            "or give --insecure if you trust the network"
+        )
 
 
-# ---------------------------------------------------------------- command line
+def _idx_in(answer: dict[str, Any]) -> int:
+    """The idx in a server's answer; 0 if there is none."""
+    idx = str(answer.get("idx"))
+    return int(idx) if re.fullmatch("[0-9]{1,9}", idx) else 0
+
+
+# ------------------------------------------------------------------------------- 10. command line
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-EPILOG = """
-Domoticz's user and password come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
+HELP_WIDTH = 80
+EPILOG = """\
+User and password of Domoticz come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
 
-exit codes: 0 done; 1 the output can't be written; 2 usage; 3 the port can't be opened, stays busy or
-vanished; 4 the meter did not answer; 5 what came back was damaged, or no answer to the question; 6 the
-meter has no such register; 7 Domoticz was not reached or refused; 130 interrupted
+exit codes:
+  0    done
+  1    the output can't be written
+  2    usage
+  3    the port can't be opened, stays busy or has vanished
+  4    the meter did not respond
+  5    what came back was damaged, or no response to the request
+  6    the meter has no such register
+  7    Domoticz was not reached, or refused
+  130  interrupted
 """
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors make of hyphens
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line, as the rest of the program."""
+    """Complains in one line, like the rest of the program."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (--help tells more)")
+        raise UsageError(f"{message} (--help shows more)")
 
 
 def build_parser() -> Parser:
     """The command line."""
-    # Two things that argparse would spend a tenth of the whole run on: looking for translations of its
-    # few words, and importing shutil to find the width of a terminal.
-    argparse._ = str  # type: ignore[attr-defined]
+    protocols = PROTOCOLS.items()
+    models = "; ".join(f"{name}: {protocol.models}" for name, protocol in protocols)
+    waits = ", ".join(f"{name} {protocol.wait:g}" for name, protocol in protocols)
+    timeouts = ", ".join(f"{name} {protocol.timeout:g}" for name, protocol in protocols)
     parser = Parser(
         prog="kamstrup_read.py",
         usage="%(prog)s [options] PORT REGISTER [IDX]",
         description="Read one register of a Kamstrup meter; print it, or push it to Domoticz.",
         epilog=EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=23, width=HELP_WIDTH
+        ),
         allow_abbrev=False,
         add_help=False,
     )
+    parser.color = False  # type: ignore[attr-defined]  # the same text everywhere, also in 3.14
     add = parser.add_argument_group("arguments").add_argument
-    add("port", metavar="PORT", nargs="?", help="serial port of the IR head, or a pySerial URL")
-    add("register", metavar="REGISTER", nargs="?", help="60, 0x3c or a symbol such as E1; or all")
-    add("idx", metavar="IDX", nargs="?", type=number(1, 999999999, int), help="Domoticz idx; none: print only")
+    add(
+        "port",
+        metavar="PORT",
+        nargs="?",
+        help="serial port of the IR head, or a pySerial URL (socket://HOST:PORT)",
+    )
+    add(
+        "register",
+        metavar="REGISTER",
+        nargs="?",
+        help="60, 0x3c or a symbol such as E1; all: every known register that the meter has",
+    )
+    add(
+        "idx",
+        metavar="IDX",
+        nargs="?",
+        help="idx of the Domoticz sensor to push to; left out: print only",
+    )
     add = parser.add_argument_group("options").add_argument
-    add("-h", "--help", action="help", help="show this and stop")
+    add("-h", "--help", action="store_true", help="show this and stop")
+    add("--version", action="store_true", help="show the version and stop")
     add("--list-registers", action="store_true", help="print the known registers and stop")
     add("--json", action="store_true", help="print as JSON")
-    add("-v", "--verbose", action="store_true", help="tell on stderr what happens, every frame as hex")
-    add("--version", action="version", version=f"kamstrup_read {__version__}", help="show it and stop")
-    add = parser.add_argument_group("the meter").add_argument
-    add("--protocol", choices=PROTOCOLS, help="mc66: MULTICAL 401, 66, III, 41 (default kmp)")
-    add("--baudrate", metavar="N", type=number(300, 115200, int), help="9600: 382/OMNIPOWER (default 1200)")
-    wait = "how long to keep trying, for the port to be free and the meter to answer; 0: one try"
-    add("--wait", metavar="SECONDS", type=number(0, 86400), help=f"{wait} (default 10, mc66 30)")
-    silence = "how much silence makes a try unanswered (default 2, mc66 3)"
-    add("--timeout", metavar="SECONDS", type=number(0.1, 3600), help=silence)
-    add = parser.add_argument_group("Domoticz, with IDX").add_argument
-    add("--multiply", metavar="FACTOR", type=number(-(10**9), 10**9, Decimal), help="(default 1)")
-    add("--decimals", metavar="N", type=number(0, 20, int), help="round to N decimals (default: none are lost)")
-    add("--url", help=f"of Domoticz, or DOMOTICZ_URL (default {DEFAULT_URL})")
+    add(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="report on stderr: each frame, each attempt, the talk with Domoticz",
+    )
+    add = parser.add_argument_group("meter").add_argument
+    add("--protocol", choices=PROTOCOLS, help=f"{models} (default: kmp)")
+    add(
+        "--baudrate",
+        metavar="N",
+        type=number(300, 115200, int),
+        help="9600 for a 382 or OMNIPOWER (default: 1200)",
+    )
+    add(
+        "--wait",
+        metavar="SECONDS",
+        type=number(0, 86400),
+        help="how long to keep trying, for the port to be free and the meter to respond; "
+        f"0: one attempt (default: {waits})",
+    )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=number(0.1, 3600),
+        help="seconds of silence after which an attempt counts as unanswered "
+        f"(default: {timeouts})",
+    )
+    add = parser.add_argument_group("Domoticz").add_argument
+    add(
+        "--create",
+        metavar="NAME",
+        help="in place of IDX: make the right sensor for this register, push to it, and print "
+        "the line for cron",
+    )
+    add(
+        "--multiply",
+        metavar="FACTOR",
+        type=number(-(10**9), 10**9, Decimal),
+        help="multiply the reading before it is pushed",
+    )
+    add(
+        "--decimals",
+        metavar="N",
+        type=number(0, 20, int),
+        help="round what is pushed to N decimals",
+    )
+    add("--url", help=f"address of Domoticz; or DOMOTICZ_URL (default: {DEFAULT_URL})")
     add("--insecure", action="store_true", help="don't verify its https certificate")
-    add("--dry-run", action="store_true", help="show what would be pushed, and to what; change nothing")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="show what would be pushed, and what Domoticz would show; change nothing",
+    )
     return parser
 
 
-def number(low: float, high: float, kind: type = float) -> Callable[[str], Any]:
-    """Reads a number of this kind and range, in plain ASCII."""
+def number(low: float, high: float, kind: Callable[[str], Any] = float) -> Callable[[str], Any]:
+    """What makes a number of this kind and range of plain ASCII digits."""
     form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
+    name = "whole number" if kind is int else "number"
 
-    def read(text: str) -> Any:
+    def parse_number(text: str) -> Any:
         if re.fullmatch(form, text) and low <= float(text) <= high:
             return kind(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' * (kind is int)}number from {low} to {high}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} from {low} to {high}")
 
-    return read
+    return parse_number
 
 
-def parse(arguments: Arguments) -> argparse.Namespace:
-    """The arguments, checked; an option that would do nothing is an error too."""
+def parse(arguments: Arguments = None) -> argparse.Namespace:
+    """The arguments, checked: an option that would do nothing is an error too.
+
+    Raises UsageError.
+    """
     parser = build_parser()
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:  # options may also stand between the arguments, which takes argparse longer
-        args, unknown = parser.parse_known_intermixed_args(arguments)
-    if unknown:  # not repeated in full: somebody may have tried --password
-        name = unknown[0].split("=")[0]
-        parser.error(f"{name} is not understood" if name[:1] == "-" else "more than PORT, REGISTER and IDX")
-    given = {name for name, value in vars(args).items() if value is not None and value is not False}
+    args, unknown = parser.parse_known_intermixed_args(arguments)
+    if args.help or args.version:
+        return args
+    for word in (args.port, args.register, args.idx, *unknown):
+        if word and word[0] in DASHES:
+            parser.error(f"{word.split('=')[0]} begins with a long dash: type two hyphens")
+    for word in unknown:  # not repeated in full: somebody may have tried --password
+        if word.startswith("-"):
+            parser.error(f"{word.split('=')[0]} is not an option")
+    if unknown:
+        parser.error("more than PORT, REGISTER and IDX")
+    options = vars(args).items()
+    given = {name for name, value in options if value is not None and value is not False}
     if args.list_registers:
         if given - {"list_registers", "json"}:
             parser.error("--list-registers stands alone, or with --json")
         return args
     if args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
+    if args.port.isdecimal() and "/" not in args.register and not os.path.exists(args.port):
+        parser.error(f"PORT is missing: it comes first, such as /dev/ttyUSB0 {args.port}")
     args.protocol = args.protocol or "kmp"
-    only = PROTOCOLS[args.protocol].only
-    pushing, everything = args.idx is not None, args.register.lower() == "all"
-    for applies, needless, where in (
-        (not pushing, given & {"multiply", "decimals", "url", "insecure", "dry_run"}, "without IDX"),
-        (pushing, given & {"json"}, "with IDX: a push prints nothing"),
-        (only, given & {"baudrate"}, f"with {args.protocol}, which has its own speeds"),
-    ):
-        if applies and needless:
-            parser.error(f"--{min(needless).replace('_', '-')} does nothing {where}")
-    if args.multiply == 0:
-        parser.error("--multiply 0 leaves nothing of the reading")
-    if everything and pushing:
-        parser.error("all registers are for printing, not for one IDX")
-    if everything and only:
-        parser.error(f"with {args.protocol} ask for one of {' '.join(map(str, only))}")
-    args.register = "all" if everything else register_id(args.register)
+    args.number = None if args.register.lower() == "all" else register_id(args.register)
+    _check_destination(parser, args)
+    _check_options(parser, args, given)
     return args
 
 
-def domoticz_of(args: argparse.Namespace, watch: Watch) -> Domoticz:
-    """The Domoticz that options and environment tell of. A wrong URL is not repeated, it may be secret."""
+def _check_destination(parser: Parser, args: argparse.Namespace) -> None:
+    """IDX, --create or neither of them."""
+    protocol = PROTOCOLS[args.protocol]
+    if args.idx is not None:
+        try:
+            args.idx = number(1, 999999999, int)(args.idx)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"IDX: {error}")
+    if args.create is not None:
+        args.create = args.create.strip()
+        if not args.create:
+            parser.error("--create needs a name for the sensor")
+        if args.idx is not None:
+            parser.error("--create makes a sensor: leave out IDX")
+    if args.number is None and (args.idx or args.create):
+        parser.error("all is for printing: one sensor takes one register")
+    if args.number is None and not protocol.can_read_all:
+        numbers = " ".join(map(str, protocol.registers))
+        parser.error(f"with {args.protocol} request one of {numbers}")
+
+
+def _check_options(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
+    """An option that does nothing is one that was misunderstood."""
+    has_fixed_baudrate = PROTOCOLS[args.protocol].has_fixed_baudrate
+    pushing = {"multiply", "decimals", "dry_run"}
+    for is_so, needless, where in (
+        (args.create, {*pushing, "json"}, "with --create, which knows what the sensor needs"),
+        (not args.idx and not args.create, {*pushing, "url", "insecure"}, "without IDX"),
+        (args.idx, {"json"}, "with IDX: a push prints nothing"),
+        (has_fixed_baudrate, {"baudrate"}, f"with {args.protocol}, which has its own speeds"),
+    ):
+        if is_so and needless & given:
+            option = min(needless & given).replace("_", "-")
+            parser.error(f"--{option} does nothing {where}")
+    if args.multiply == 0:
+        parser.error("--multiply 0 leaves nothing of the reading")
+
+
+def domoticz_from(args: argparse.Namespace, log: Callable[[str], None]) -> Domoticz:
+    """The Domoticz of the options and the environment. Raises UsageError.
+
+    A wrong URL is not repeated: there may be a secret in it.
+    """
     from urllib.parse import urlsplit
 
     url = args.url or os.environ.get("DOMOTICZ_URL") or DEFAULT_URL
-    user, password = os.environ.get("DOMOTICZ_USER", ""), os.environ.get("DOMOTICZ_PASSWORD", "")
+    user = _environment_text("DOMOTICZ_USER")
+    password = _environment_text("DOMOTICZ_PASSWORD")
     if "@" in url:
         raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
     try:
-        good = urlsplit(url).hostname and urlsplit(url).port != 0
+        has_host = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
     except ValueError:
-        good = False
-    if not good or not re.fullmatch("https?://[!-~]+", url) or re.search(r"[?#\\%]", url):
+        has_host = False
+    if not has_host or not re.fullmatch("https?://[!-~]+", url) or re.search(r"[?#\\%]", url):
         raise UsageError(f"--url or DOMOTICZ_URL must look like {DEFAULT_URL} or https://host/path")
     if args.insecure and not url.startswith("https"):
         raise UsageError("--insecure does nothing without https")
     if bool(user) != bool(password) or ":" in user:
         raise UsageError("DOMOTICZ_USER (without a colon) and DOMOTICZ_PASSWORD go together")
-    return Domoticz(url, user, password, not args.insecure, watch)
+    ca_file = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
+    return Domoticz(url, user, password, not args.insecure, ca_file, log)
 
 
-class Screen(Watch):
-    """Tells on stderr what happens: everything if verbose; to somebody at a terminal, how each try ended."""
-
-    def __init__(self, verbose: bool, pushing: bool) -> None:
-        self._verbose = verbose
-        self._pushing = pushing
-
-    def trace(self, text: str) -> None:
-        for line in text.splitlines() if self._verbose else ():
-            to_stderr(line)
-
-    def asked(self) -> None:
-        if self._pushing:  # the processor is idle while the meter answers, and requests is slow to import
-            from threading import Thread
-
-            self._pushing = False
-            Thread(target=_import_requests).start()
-
-    def failed(self, why: str, left: float) -> None:
-        if self._verbose or (left and sys.stderr is not None and sys.stderr.isatty()):
-            to_stderr(f"{why}; {left:.1f} s left")
-
-
-def _import_requests() -> None:
+def _environment_text(name: str) -> str:
+    """An environment variable whose bytes are UTF-8, or else Latin-1, whatever the locale is."""
+    data = os.fsencode(os.environ.get(name, ""))
     try:
-        import requests  # noqa: F401
-    except Exception:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def to_stdout(text: str, end: str = "\n") -> None:
+    """Print a result. Raises OutputError."""
+    if sys.stdout is None:
+        raise OutputError("the output can't be written: it is closed")
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:  # `| head` has seen enough
+        raise
+    except (OSError, ValueError) as error:
+        raise OutputError(f"the output can't be written: {_reason(error)}") from error
+
+
+def to_stderr(text: str) -> None:
+    """Report something to the user, in one line."""
+    try:
+        if sys.stderr is not None:
+            print(one_line(text), file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody to report to
         pass
 
 
 def one_line(text: str) -> str:
-    """The text without the line breaks and escapes that a meter, a server or a file name has put into it."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """The text without the line breaks and escapes of a meter, a server or a file name."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())
 
 
-def to_stderr(text: str) -> None:
-    """Tell the user something."""
-    try:
-        if sys.stderr is not None:
-            print(one_line(text), file=sys.stderr, flush=True)
-    except OSError:  # nobody to tell
-        pass
-
-
-def to_json(**fields: str | int | Decimal) -> str:
+def to_json(**fields: int | str | Decimal) -> str:
     """A JSON object; '' is null there, and a Decimal a number of exactly its digits."""
     from json import dumps
 
-    texts = []
+    members = []
     for name, value in fields.items():
         text = f"{value:f}" if isinstance(value, Decimal) else dumps(None if value == "" else value)
-        texts.append(f'"{name}": {text}')
-    return f"{{{', '.join(texts)}}}"
+        members.append(f'"{name}": {text}')
+    return "{" + ", ".join(members) + "}"
 
 
-def reading_to_json(reading: Reading, known: Known) -> str:
-    """The reading with symbol and description, from the table of registers if it is there."""
-    register, value, unit = reading
-    symbol, _, description = known.get(register, ("", "", ""))
-    return to_json(register=register, symbol=symbol, description=description, value=value, unit=unit)
+def reading_to_json(reading: Reading) -> str:
+    """The reading, with symbol and description where they are known."""
+    number, value, unit = reading
+    known = known_registers().get(number) or Register(number, "", "", "")
+    return to_json(
+        register=number,
+        symbol=known.symbol,
+        description=known.description,
+        value=value,
+        unit=unit,
+    )
 
 
 def print_registers(as_json: bool) -> None:
-    """Print the table of registers."""
-    rows = []
-    for register, (symbol, unit, description) in known_registers().items():
-        if as_json:
-            rows.append(to_json(register=register, symbol=symbol, unit=unit, description=description))
-        else:
-            rows.append(f"{register:>5}  {symbol:<13} {unit:<11} {description}")
-    print("[" + ",\n ".join(rows) + "]" if as_json else "\n".join(rows))
+    """Print the known registers."""
+    if not as_json:
+        return to_stdout(REGISTER_TABLE.strip("\n"))
+    rows = [
+        to_json(register=number, symbol=symbol, unit=unit, description=description)
+        for number, symbol, unit, description in known_registers().values()
+    ]
+    return to_stdout("[" + ",\n ".join(rows) + "]")
 
 
-def print_all(meter: KmpMeter, as_json: bool) -> None:
-    """Print what the meter has of the known registers, each as soon as it is known."""
-    known = known_registers()
+def print_all(meter: Meter, as_json: bool) -> None:
+    """Print every known register that the meter has, each as soon as it is read."""
+    registers = known_registers()
     count = 0
     try:
-        for reading in meter.read_all(list(known)):
+        for reading in meter.read_all():
             if as_json:
-                print(",\n " if count else "[", reading_to_json(reading, known), sep="", end="", flush=True)
+                to_stdout((",\n " if count else "[") + reading_to_json(reading), end="")
             else:
-                symbol, _, description = known[reading.register]
-                row = f"{reading.register:>5}  {symbol:<13} {reading.digits:>19} {reading.unit:<9} {description}"
-                print(row, flush=True)
+                known = registers[reading.register]
+                value = f"{reading.digits:>11} {reading.unit}"
+                to_stdout(f"{known.id:>5}  {known.symbol:<12} {value:<21} {known.description}")
             count += 1
-    except KamstrupError as error:
+    except (MeterError, PortError) as error:
         if not count:
             raise
         to_stderr(f"kamstrup_read: {error}")
     finally:
         if as_json and count:
-            print("]")
+            to_stdout("]")
     if not count:
-        raise NoSuchRegister("the meter answers, but has none of the known registers")
+        raise UnknownRegisterError("the meter responds, but has none of the known registers")
 
 
-def print_dry_run(domoticz: Domoticz, idx: int, reading: Reading, svalue: str) -> None:
-    """Print what a push would do, and what would come out wrong."""
-    print(f"meter:    {reading} (register {reading.register})")
-    print(f"push:     svalue {svalue} to idx {idx} at {domoticz.url}")
-    device = domoticz.device(idx)
-    there = f"{device.get('Name')} ({device.get('Type')}, {device.get('SubType')}), now {device.get('Data')}"
-    print("device:  ", one_line(domoticz.scrub(there)))
-    for misfit in misfits(reading, svalue, device):
-        print("warning: ", one_line(domoticz.scrub(misfit)))
+def print_dry_run(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None:
+    """Print what a push would do, and what would be wrong with it."""
+    svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
+    to_stdout(f"meter:    {reading} (register {reading.register})")
+    to_stdout(f"push:     svalue {svalue} to idx {args.idx} at {domoticz.url}")
+    device = domoticz.device(args.idx)
+    display = display_of(device)
+    kind = f"{device.get('Type')}, {device.get('SubType')}"
+    lines = [
+        ("sensor:", f"{device.get('Name')} ({kind}), now {device.get('Data')}"),
+        ("shows:", display.text(svalue) if display else "not known for such a sensor"),
+    ]
+    for warning in warnings_about(reading, args.multiply, svalue, device):
+        lines.append(("warning:", warning))
+    if domoticz.has_login:
+        lines.append(("note:", "only a push shows whether this user may push"))
+    for label, text in lines:
+        to_stdout(f"{label:<9} {one_line(domoticz.scrub(text))}")
 
 
-def run(arguments: Arguments) -> None:
+def create_sensor(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None:
+    """Make the right sensor for a reading, push to it, and print what was made."""
+    sensor = recommended_sensor(reading.unit)
+    args.multiply = Decimal(sensor.factor) if sensor.factor > 1 else None
+    svalue = svalue_of(_number_of(reading), args.multiply)
+    if sensor.kind == COUNTER and "." in svalue:
+        args.decimals = 0
+        svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
+    args.idx = domoticz.create(args.create, sensor, svalue)
+    to_stdout(f'created:  sensor {args.idx} "{one_line(args.create)}": {sensor}')
+    to_stdout(f"pushed:   {svalue}")
+    to_stdout(f"in cron:  {cron_line(args, domoticz.url)}")
+
+
+def cron_line(args: argparse.Namespace, url: str) -> str:
+    """The call that does the same with IDX, as a crontab wants it."""
+    from shlex import quote
+
+    words = ["kamstrup_read.py", args.port, args.register, str(args.idx)]
+    args.protocol = None if args.protocol == "kmp" else args.protocol
+    args.url = None if url == DEFAULT_URL else url
+    for name in ("multiply", "decimals", "protocol", "baudrate", "wait", "timeout", "url"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    if args.insecure:
+        words.append("--insecure")
+    return " ".join(map(quote, words)).replace("%", r"\%")
+
+
+def _number_of(reading: Reading) -> Decimal:
+    """The value of a reading that a sensor can take. Raises UsageError."""
+    if isinstance(reading.value, str):
+        raise UsageError(
+            f"register {reading.register} is {reading}, which is not a number for a sensor"
+        )
+    return reading.value
+
+
+def start_importing_requests() -> None:
+    """Import requests in a thread: that is slow, and the processor has nothing else to do."""
+    from threading import Thread
+
+    def import_requests() -> None:
+        try:
+            import requests  # noqa: F401
+        except Exception:  # Domoticz reports it
+            pass
+
+    try:
+        Thread(target=import_requests, daemon=True).start()
+    except RuntimeError:  # the system has no thread for us
+        pass
+
+
+def run(arguments: Arguments = None) -> None:
     """Do what the command line says. Raises KamstrupError."""
     args = parse(arguments)
+    if args.help:
+        return to_stdout(build_parser().format_help(), end="")
+    if args.version:
+        return to_stdout(f"kamstrup_read {__version__}")
     if args.list_registers:
         return print_registers(args.json)
-    screen = Screen(args.verbose, args.idx is not None)
-    domoticz = domoticz_of(args, screen) if args.idx is not None else None
-    if "://" in args.port:  # pySerial's own threads are not to tell what they stumble over
-        import threading
-
-        threading.excepthook = lambda _: None
-    with PROTOCOLS[args.protocol](args.port, args.baudrate, args.wait, args.timeout, screen) as meter:
-        if isinstance(meter, KmpMeter) and args.register == "all":
+    log = to_stderr if args.verbose else _ignore
+    is_watched = sys.stderr is not None and sys.stderr.isatty()
+    progress = to_stderr if is_watched and not args.verbose else _ignore
+    domoticz = domoticz_from(args, log) if args.idx or args.create else None
+    with Meter(
+        args.port, args.protocol, args.baudrate, args.wait, args.timeout, log, progress
+    ) as meter:
+        if args.number is None:
             return print_all(meter, args.json)
-        reading = meter.read(args.register)
+        if domoticz is not None:
+            start_importing_requests()
+        reading = meter.read(args.number)
+    # The port is closed: others may read while Domoticz is asked.
     if domoticz is None:
-        return print(reading_to_json(reading, known_registers()) if args.json else reading)
-    if isinstance(reading.value, str):
-        raise UsageError(f"register {args.register} is {reading}, which is no number for a sensor")
-    svalue = svalue_of(reading.value, args.multiply, args.decimals)
+        return to_stdout(reading_to_json(reading) if args.json else str(reading))
+    if args.create:
+        return create_sensor(domoticz, args, reading)
     if args.dry_run:
-        return print_dry_run(domoticz, args.idx, reading, svalue)
-    return domoticz.push(args.idx, svalue)
+        return print_dry_run(domoticz, args, reading)
+    return domoticz.push(args.idx, svalue_of(_number_of(reading), args.multiply, args.decimals))
 
 
 def main(arguments: Arguments = None) -> int:
     """Run the program; returns its exit code."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # cron mails whatever a library has to say
     try:
-        try:
-            run(arguments)
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        return 0
+        run(arguments)
     except KeyboardInterrupt:
         return 130
     except KamstrupError as error:
         to_stderr(f"kamstrup_read: {error}")
         return error.exit_code
-    except OSError as error:  # of stdout: a full disk, or a `| head` that has seen enough
-        if isinstance(error, BrokenPipeError):
-            return 0
-        to_stderr(f"kamstrup_read: the output can't be written: {error}")
-        return 1
+    except BrokenPipeError:
+        return 0
+    return 0
 
+
+# --------------------------------------------------------------------------- 11. register table
+
+# Registers of the MULTICAL 21 to 801, flowIQ, 382 and OMNIPOWER, from Kamstrup's documents: id,
+# symbol on the display, usual unit, description; - for none. In rising order, as --list-registers
+# prints them. Descriptions have up to 38 characters, so that `all` fits 80 columns.
+REGISTER_TABLE = """
+    1  A14           kWh         Active energy A14 (import)
+    2  A23           kWh         Active energy A23 (export)
+    3  R12           kvarh       Reactive energy R12
+    4  R34           kvarh       Reactive energy R34
+   13  -             kWh         Active energy A14, high resolution
+   14  -             kWh         Active energy A23, high resolution
+   19  -             kWh         Active energy A14, tariff 1
+   23  -             kWh         Active energy A14, tariff 2
+   27  -             kWh         Active energy A14, tariff 3
+   31  -             kWh         Active energy A14, tariff 4
+   39  -             kW          Highest power P14
+   51  -             -           Meter number 1
+   52  -             -           Meter number 2
+   53  -             -           Meter number 3
+   58  -             -           Pulse input
+   60  E1            GJ/MWh/kWh  Heat energy
+   61  E4            GJ/MWh/kWh  Flow (inlet) energy
+   62  E5            GJ/MWh/kWh  Return flow (outlet) energy
+   63  E3            GJ/MWh/kWh  Cooling energy
+   64  TA2           GJ/MWh/kWh  Tariff register 2
+   65  TA3           GJ/MWh/kWh  Tariff register 3
+   66  TL2           -           Tariff limit 2
+   67  TL3           -           Tariff limit 3
+   68  V1            m3          Volume (the heating's own water)
+   69  V2            m3          Volume, second flow sensor
+   72  M1            ton         Mass of V1
+   73  M2            ton         Mass of V2
+   74  FLOW1         l/h         Flow now
+   75  FLOW2         l/h         Flow now, second flow sensor
+   80  POWER1        kW          Power now
+   84  VA            m3          Hot tap water (pulse input A)
+   85  VB            m3          Water or other meter (pulse input B)
+   86  T1            C           Flow (inlet) temperature now
+   87  T2            C           Return (outlet) temperature now
+   88  T3            C           Temperature T3 now
+   89  T1-T2         K           Temperature difference now
+   91  P1            bar         Pressure in the flow
+   92  P2            bar         Pressure in the return
+   94  E2            GJ/MWh/kWh  Control energy
+   95  E6            GJ/MWh/kWh  Tap water energy
+   96  E7            GJ/MWh/kWh  Heat energy Y
+   97  E8            m3xC        Volume x T1
+   98  XDAY          month-day   Target (reading) date
+   99  INFO          -           Info code now (0: no fault)
+  104  METER-NO-VB   -           Number of the meter on input B
+  110  E9            m3xC        Volume x T2
+  112  METER-NO-2    -           Customer number, 8 high digits
+  113  INFOEVENT     -           Count of info events
+  114  METER-NO-VA   -           Number of the meter on input A
+  122  T4            C           Temperature T4 now
+  123  -             date        Date of this year's highest flow
+  124  -             l/h         This year's highest flow
+  125  -             date        Date of this year's lowest flow
+  126  -             l/h         This year's lowest flow
+  127  -             date        Date of this year's highest power
+  128  -             kW          This year's highest power
+  129  -             date        Date of this year's lowest power
+  130  -             kW          This year's lowest power
+  138  -             date        Date of this month's highest flow
+  139  -             l/h         This month's highest flow
+  140  -             date        Date of this month's lowest flow
+  141  -             l/h         This month's lowest flow
+  142  -             date        Date of this month's highest power
+  143  -             kW          This month's highest power
+  144  -             date        Date of this month's lowest power
+  145  -             kW          This month's lowest power
+  146  -             C           Average T1 of this year
+  147  -             C           Average T2 of this year
+  149  -             C           Average T1 of this month
+  150  -             C           Average T2 of this month
+  152  PROG-NO       -           Program number ABCCCCCC
+  153  CONFIG-NO-1   -           Configuration number 1 (DDDEE)
+  154  CHECKSUM-1    -           Software checksum
+  155  HIGH-RES      Wh          Heat energy, high resolution (test)
+  157  TOPMODULE-ID  -           Top module's id
+  158  BOTMODULE-ID  -           Bottom module's id
+  168  CONFIG-NO-2   -           Configuration number 2 (FFGGMN)
+  171  -             -           Bottom module's id 2
+  172  -             -           External module's id
+  175  ERRORHOURS    h           Hours with a fault
+  178  -             GJ/MWh/kWh  Differential energy dE
+  179  -             GJ/MWh/kWh  Control energy cE
+  180  -             m3          Differential volume dV
+  181  -             m3          Control volume cV
+  184  -             -           M-Bus primary address, module 1
+  185  -             -           M-Bus secondary address, module 1
+  218  -             -           M-Bus primary address, module 2
+  219  -             -           M-Bus secondary address, module 2
+  220  -             -           M-Bus primary address, ext. module
+  221  -             -           M-Bus secondary address, ext. module
+  222  -             -           Count of configuration changes
+  223  -             l/m3        Volume, high resolution (test)
+  224  -             m3          Pulse input A2
+  225  -             m3          Pulse input B2
+  228  -             -           Configuration number 3
+  229  -             C           Average T1 of last auto-integration
+  230  -             C           Average T2 of last auto-integration
+  234  INA-LITERIMP  l/imp       Litres a pulse, input A
+  235  INB-LITERIMP  l/imp       Litres a pulse, input B
+  239  V1-HIGHRES    m3/l        Volume, high resolution (test)
+  243  -             m3          Volume that flowed backwards
+  259  -             m3/h        Nominal flow Qp
+  266  E1-HIGHRES    Wh          Heat energy, high resolution (wraps)
+  267  E3-HIGHRES    Wh          Cooling energy, high resolution
+  292  -             C           Water temperature
+  299  -             C           Temperature around the meter
+  346  -             -           Module's software revision
+  347  -             -           Customer number
+  348  -             date+time   Date and time
+  355  -             -           COP of this year
+  362  -             GJ/MWh/kWh  Tariff register 4
+  364  -             GJ/MWh/kWh  Heat energy A1
+  365  -             GJ/MWh/kWh  Heat energy A2
+  366  -             C           Limit of T5
+  367  -             -           COP of this month
+  368  -             -           Configuration number 4
+  369  -             -           Info bits
+  371  -             -           COP
+  372  -             kW          Power on input B1
+  379  -             C           Average T1 of the day
+  380  -             C           Average T2 of the day
+  381  -             C           Average T1 of the hour
+  382  -             C           Average T2 of the hour
+  383  -             date        Date of the year's highest flow V1
+  385  -             date        Date of the year's highest power
+  387  -             date        Date of the month's highest flow V1
+  389  -             date        Date of the month's highest power
+  398  -             C           T1 now, one decimal
+  399  -             C           T2 now, one decimal
+  400  -             K           T1-T2 now, one decimal
+  404  -             -           Meter type
+  473  -             GJ/MWh/kWh  Energy E10
+  474  -             GJ/MWh/kWh  Energy E11
+  477  -             C           Average T3 of the day
+  478  -             C           Average T3 of the hour
+  505  -             bar         Average P1 of the day
+  506  -             bar         Average P2 of the day
+  507  -             bar         Average P1 of the hour
+  508  -             bar         Average P2 of the hour
+  582  -             days        Battery days left
+  675  -             s           Interval of wireless M-Bus telegrams
+ 1001  SERIAL-NO     -           Serial number
+ 1002  CLOCK         time        Time of day
+ 1003  DATE          date        Date
+ 1004  HR            h           Hours in operation
+ 1005  METER-TYPE    -           Software edition
+ 1010  METER-NO-1    -           Customer number (its 8 low digits)
+ 1023  -             kW          Power P14 now (import)
+ 1024  -             kW          Power P23 now (export)
+ 1032  -             -           Operation mode
+ 1047  -             date+time   Clock of a 382 or OMNIPOWER
+ 1054  -             V           Voltage L1
+ 1055  -             V           Voltage L2
+ 1056  -             V           Voltage L3
+ 1076  -             A           Current L1
+ 1077  -             A           Current L2
+ 1078  -             A           Current L3
+ 1080  -             kW          Power P14 of L1
+ 1081  -             kW          Power P14 of L2
+ 1082  -             kW          Power P14 of L3
+ 1126  -             -           Meter type of a 382, as text
+ 1268  -             -           M-Bus address
+ 1271  -             -           KMP address
+ 1344  -             kW          Power P23 of L1 (export)
+ 1345  -             kW          Power P23 of L2 (export)
+ 1346  -             kW          Power P23 of L3 (export)
+ 6026  -             -           Firmware revision A
+ 6031  -             -           Firmware revision B
+"""
 
 if __name__ == "__main__":
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    exit_code = main()
-    os._exit(exit_code)  # the interpreter's own way out takes a tenth of the run, and tidies up nothing of ours
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not sys.warnoptions:
+            import warnings
+
+            warnings.simplefilter("ignore")  # cron mails whatever a library has to say
+        if any("rfc2217" in argument.lower() for argument in sys.argv):
+            import threading
+
+            # pySerial's reader thread prints a traceback when a server's bytes make no sense
+            threading.excepthook = lambda _: None
+        if sys.stdout is not None:
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        exit_code = main()
+    except KeyboardInterrupt:
+        exit_code = 130
+    # The interpreter's own way out takes a tenth of the whole run, and would wait for threads that
+    # were left behind in a call that hangs.
+    os._exit(exit_code)

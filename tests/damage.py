@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Damage answers at random, decode them, and count the wrong values that get through.
+"""Damage responses at random, decode them, and count the wrong values that get through.
 
-    python tests/damage.py                 a million damaged answers, some minutes
+    python tests/damage.py                 a million damaged responses, some minutes
     python tests/damage.py --number 20000 --seed 1
 
-A CRC of 16 bits finds every single wrong bit and every burst of wrong bits up to 16 long: of these none may
-get through. Of other damage it misses 2^-16, 1 in 65,536; the other checks (stuffing, lengths, register id)
-catch most of that too.
+A CRC of 16 bits finds every single wrong bit and every burst of wrong bits up to 16 long: none of
+these may get through. Of other damage it misses 2^-16, 1 in 65,536; the other checks (stuffing,
+lengths, register id) catch most of that too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def burst(rng: random.Random, frame: bytes, bits: int) -> bytes:
 
 
 def burst_inside(rng: random.Random, frame: bytes, bits: int) -> bytes:
-    """A burst in what the CRC is about: what stands between start and stop, before it is stuffed."""
+    """A burst in what the CRC is about: all between start and stop, before it is stuffed."""
     plain = sim.PLAIN
     content = bytearray()
     inner = iter(frame[1:-1])
@@ -76,7 +76,9 @@ def garbled(rng: random.Random, frame: bytes) -> bytes:
 PROMISED: dict[str, Damage] = {
     "one bit on the line": lambda rng, frame: burst(rng, frame, 1),
     "one bit of the content": lambda rng, frame: burst_inside(rng, frame, 1),
-    "burst of 2 to 16 bits of the content": lambda rng, frame: burst_inside(rng, frame, rng.randint(2, 16)),
+    "burst of 2 to 16 bits of the content": lambda rng, frame: burst_inside(
+        rng, frame, rng.randint(2, 16)
+    ),
 }
 OTHER: dict[str, Damage] = {
     "burst of 2 to 16 bits on the line": lambda rng, frame: burst(rng, frame, rng.randint(2, 16)),
@@ -89,15 +91,17 @@ OTHER: dict[str, Damage] = {
 }
 
 
-def answer(rng: random.Random) -> tuple[list[int], bytes]:
-    """An answer to a question for some registers, values at random, escapes among them."""
+def response(rng: random.Random) -> tuple[list[int], bytes]:
+    """A response to a request for some registers, values at random, escapes among them."""
     ids = rng.sample(sorted(sim.example()), rng.choice((1, 1, 1, 2, 8)))
     reserved = (0x80, 0x40, 0x0D, 0x06, 0x1B)
     blocks = b""
     for register in ids:
         length = rng.choice((1, 2, 4, 4, 4, 8))
         value = bytes(rng.choice((rng.randrange(256), rng.choice(reserved))) for _ in range(length))
-        blocks += sim.block(register, rng.choice((2, 3, 8, 40)), rng.choice((0x43, 0x42, 0xC1, 0)), value)
+        blocks += sim.block(
+            register, rng.choice((2, 3, 8, 40)), rng.choice((0x43, 0x42, 0xC1, 0)), value
+        )
     return ids, sim.frame(0x40, b"\x3f\x10" + blocks)
 
 
@@ -108,17 +112,17 @@ def run(number: int, seed: int) -> tuple[Counter[str], Counter[str]]:
     done: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     while sum(done.values()) < number:
-        ids, frame = answer(rng)
-        right = kr.decode_answer(frame, ids)
+        ids, frame = response(rng)
+        right = kr.decode_response(frame, ids)
         for kind, damage in kinds.items():
-            heard = damage(rng, frame)
-            if heard == frame:
+            received = damage(rng, frame)
+            if received == frame:
                 continue
             done[kind] += 1
-            for found in kr.find_frames(heard):
+            for found in kr.find_frames(received):
                 try:
-                    blocks = kr.decode_answer(found, ids)
-                except kr.TryFailed:
+                    blocks = kr.decode_response(found, ids)
+                except kr.AttemptError:
                     continue
                 wrong[kind] += any(right[register] != block for register, block in blocks.items())
                 break
@@ -126,7 +130,9 @@ def run(number: int, seed: int) -> tuple[Counter[str], Counter[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Count the wrong values that damaged answers bring.")
+    parser = argparse.ArgumentParser(
+        description="Count the wrong values that damaged responses bring."
+    )
     parser.add_argument("--number", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -136,7 +142,10 @@ def main() -> int:
     other = sum(done[kind] for kind in OTHER)
     accepted = sum(wrong[kind] for kind in OTHER)
     print(f"where the CRC promises to find all: {sum(wrong[kind] for kind in PROMISED)} accepted")
-    print(f"elsewhere: {accepted} accepted of {other}; a bare CRC would accept some {other / 65536:.1f}")
+    print(
+        f"elsewhere: {accepted} accepted of {other}; "
+        f"a bare CRC would accept some {other / 65536:.1f}"
+    )
     return 1 if any(wrong[kind] for kind in PROMISED) else 0
 
 

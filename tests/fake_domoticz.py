@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""A stand-in for Domoticz's JSON API that gives the real one's answers (data/domoticz-answers.json).
+"""A stand-in for Domoticz: its JSON API with the answers, logins and rights of the real one.
 
-Started as a program it prints its address and answers until it is stopped:
+What it answers was recorded (data/domoticz-answers.json and data/domoticz-sensors.json);
+test_stand_in.py compares the two. Started as a program, it prints its address and its sensors,
+then each push and each sensor that is made, until it is stopped:
 
-    python tests/fake_domoticz.py            sensors 1 to 9, no login needed
+    python tests/fake_domoticz.py --port 8080
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import argparse
 import base64
 import contextlib
 import copy
+import functools
+import gzip
 import http.server
 import json
 import pathlib
@@ -21,94 +25,232 @@ import sys
 import threading
 import time
 import urllib.parse
-from decimal import Decimal, InvalidOperation
-from typing import Any, Callable
+from collections.abc import Collection
+from typing import Any, Callable, NamedTuple, Optional
 
 DATA = pathlib.Path(__file__).parent / "data"
-ANSWERS: list[dict[str, Any]] = json.loads((DATA / "domoticz-answers.json").read_text(encoding="utf-8"))
+ANSWERS: list[dict[str, Any]] = json.loads((DATA / "domoticz-answers.json").read_text("utf-8"))
+SENSORS: list[dict[str, Any]] = json.loads((DATA / "domoticz-sensors.json").read_text("utf-8"))
+
+VIEWER, USER, ADMIN = 0, 1, 2  # rights
+
+Device = dict[str, Any]  # a sensor as getdevices lists it
+Params = dict[str, str]  # what follows the ? of a request
+Login = Optional[tuple[bytes, bytes]]  # user and password as they were sent
 
 
-def recorded(what: str) -> tuple[int, list[str], bytes]:
-    """Status, headers and body of a recorded answer."""
+class User(NamedTuple):
+    """A user with the password as it was typed into Domoticz's web pages.
+
+    `only`: the idxs of the sensors that the user is limited to. An administrator may push to
+    the others all the same, as in the real one.
+    """
+
+    password: str
+    rights: int = ADMIN
+    only: Collection[int] | None = None
+
+
+class Response(NamedTuple):
+    status: int
+    headers: list[str]
+    body: bytes
+
+
+def recorded(what: str) -> Response:
+    """An answer of domoticz-answers.json, without the length of its body."""
     row = next(row for row in ANSWERS if row["what"] == what)
-    return row["status"], row["headers"], row["body"].encode()
+    headers = [header for header in row["headers"] if not header.startswith("Content-Length")]
+    return Response(row["status"], headers, row["body"].encode())
 
 
 OK = recorded("idx exists")
-UNKNOWN_IDX = recorded("idx unknown (9999)")
+ERR = recorded("idx unknown (9999)")
 UNKNOWN_PARAM = recorded("param unknown")
 UNKNOWN_TYPE = recorded("type wrong")
 WRONG_PAGE = recorded("wrong page /json")
 DOUBLE_SLASH = recorded("double slash //json.htm")
 LOGIN_NEEDED = recorded("[no trusted net, AllowPlainBasicAuth=0] no credentials, http")
-VIEWER_ONLY = recorded("[no trusted net, AllowPlainBasicAuth=0] viewer (rights 0) right password, https")
-DEVICES = {  # recorded with svalue 16235
-    device["idx"]: device
-    for row in ANSWERS
-    if row["what"] == "getdevices after svalue=16235"
-    for device in json.loads(row["body"])["result"]
+VIEWER_ONLY = Response(403, ERR.headers, ERR.body)
+
+
+def ok(title: str, **more: Any) -> Response:
+    """JSON laid out as the real one does it."""
+    body = {"status": "OK", "title": title, **more}
+    text = json.dumps(body, indent="\t", sort_keys=True, separators=(",", " : "))
+    return Response(200, OK.headers, f"{text}\n".encode())
+
+
+# ---------------------------------------------------------------- sensors and what they show
+
+
+class Kind(NamedTuple):
+    """A kind of sensor: its record, the form of its ID, and its value before the first push."""
+
+    record: str
+    id_form: str
+    svalue: str
+
+
+FIRST_ID = 82000  # a sensor's ID is this and its idx, in one of three forms
+COUNTER, INCREMENTAL, ELECTRIC = 0x7100, 0xF31C, 0xF31D  # the sensormappedtypes
+TEMPERATURE, CUSTOM_SENSOR, PERCENTAGE, PRESSURE = 0x5005, 0xF31F, 0xF306, 0xF309
+TEXT, SWITCH = 0xF313, 0xF449
+KINDS = {
+    COUNTER: Kind("Fresh counter", "{:X}", "0"),
+    TEMPERATURE: Kind("T1", "{:X}", "0.0"),
+    CUSTOM_SENSOR: Kind("Power", "{:08}", "0.0"),
+    INCREMENTAL: Kind("Incremental", "{}", "0"),
+    ELECTRIC: Kind("Electric", "{:08}", "0;0.0"),
+    TEXT: Kind("Text", "{:08}", "Hello World"),
+    SWITCH: Kind("Switch", "{:08X}", "100"),
+    PERCENTAGE: Kind("Percentage", "{:08}", "0.0"),
+    PRESSURE: Kind("Pressure", "{:08}", "0.0"),
 }
-UNKNOWN_DEVICE = next(json.loads(row["body"]) for row in ANSWERS if row["what"] == "getdevices, idx unknown")
+
+ENERGY, GAS, WATER, CUSTOM, GENERATED, TIME = range(6)  # a Counter's SwitchTypeVal
+COUNTER_UNITS = {ENERGY: "kWh", GAS: "m3", WATER: "m3", GENERATED: "kWh"}
+COUNTER_DIVIDERS = {ENERGY: 1000.0, GAS: 100.0, WATER: 100.0, GENERATED: 1000.0}  # by default
+
+GIGAJOULE: Device = {"SwitchTypeVal": CUSTOM, "AddjValue2": 1000.0, "ValueUnits": "GJ"}
+DEFAULT_SENSORS: dict[str, tuple[str, int, str, Device]] = {  # besides the recorded 1 to 5
+    "6": ("Water as created", COUNTER, "14730", {"SwitchTypeVal": WATER}),
+    "7": ("Incremental", INCREMENTAL, "16235", {}),
+    "8": ("Electric", ELECTRIC, "16235", {}),
+    "9": ("Text", TEXT, "16235", {}),
+    "10": ("Switch", SWITCH, "16235", {}),
+    "11": ("Time", COUNTER, "16235", {"SwitchTypeVal": TIME, "AddjValue2": 1000.0}),
+    "12": ("Heating", COUNTER, "16201", GIGAJOULE),
+    "13": ("Hot water", COUNTER, "147100", {"SwitchTypeVal": WATER, "AddjValue2": 1000.0}),
+    "14": ("Custom GJ", CUSTOM_SENSOR, "16.201", {"SensorUnit": "GJ"}),
+    "15": ("Custom W", CUSTOM_SENSOR, "16235", {"SensorUnit": "W"}),
+    "16": ("Percentage", PERCENTAGE, "16.2", {}),
+}
 
 
-def made(name: str, like: str, **changes: Any) -> dict[str, Any]:
-    """A device that was not recorded: another one with other settings."""
-    return {**copy.deepcopy(DEVICES[like]), "Name": name, **changes}
+def result_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sensors, or the hardware, in a record's body."""
+    result: list[dict[str, Any]] = json.loads(row["body"])["result"]
+    return result
 
 
-def devices() -> dict[str, dict[str, Any]]:
-    """The recorded sensors 1 to 5 and some that people take by mistake."""
-    return {
-        **copy.deepcopy(DEVICES),
-        "6": made("Water as created", "5", Divider=100.0, Counter="147.3 m3", Data="147.3 m3"),
-        "7": made("Incremental", "2", Type="General", SubType="Counter Incremental"),
-        "8": made("Electric", "2", Type="General", SubType="kWh"),
-        "9": made("Text", "2", Type="General", SubType="Text"),
-        "10": made("Switch", "2", Type="Light/Switch", SubType="Switch", Data="Off"),
-        "12": made("Heating", "4", Counter="16.201 GJ", Data="16.201 GJ"),
-        "13": made("Hot water", "5", Counter="147.100 m3", Data="147.100 m3"),
-    }
+def recorded_device(version: str, name: str) -> Device:
+    """A sensor of domoticz-sensors.json after svalue 16235."""
+    what = f"device {name} after svalue=16235"
+    return result_of(next(r for r in SENSORS if (r["version"], r["what"]) == (version, what)))[0]
+
+
+def number(svalue: str) -> float:
+    """The number that the text begins with, or 0, as C's atof has it."""
+    found = re.match(r"\s*[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", svalue, re.IGNORECASE)
+    return float(found.group()) if found else 0.0
+
+
+def show(device: Device, svalue: str) -> None:
+    """Put into the device what it shows for `svalue`."""
+    kind, value = device["SubType"], number(svalue)
+    if kind in ("RFXMeter counter", "Counter Incremental"):
+        show_counter(device, value)
+    elif kind == "Custom Sensor":
+        device["Data"] = f"{value:g} {device['SensorUnit']}"
+    elif kind == "LaCrosse TX3":
+        device.update(Temp=value, Data=f"{value:.1f} C")
+    elif kind == "Pressure":
+        device.update(Pressure=value, Data=f"{value:.1f} Bar")
+    elif kind == "Percentage":
+        device["Data"] = f"{value:g}%"
+    elif kind == "Switch":  # stays Off, as nvalue is 0
+        device.update(Level=int(value), LevelInt=int(value))
+    elif kind == "kWh":  # Electric, which wants watt;watthour
+        watthours = svalue.partition(";")[2]
+        device["Data"] = f"{number(watthours) / 1000:.3f} kWh" if watthours else f"0, {svalue}"
+    else:
+        device["Data"] = svalue
+
+
+def show_counter(device: Device, value: float) -> None:
+    counter_type = device["SwitchTypeVal"]
+    divider = device["AddjValue2"] or COUNTER_DIVIDERS.get(counter_type, 1.0)
+    total = device["AddjValue"] + value / divider
+    if counter_type == CUSTOM:
+        shown = f"{total:.10g} {device['ValueUnits']}".rstrip()
+    elif counter_type in COUNTER_UNITS:
+        shown = f"{total:.3f} {COUNTER_UNITS[counter_type]}"
+    else:
+        shown = "?"
+    device.update(Divider=divider, Counter=shown, Data=shown)
+
+
+def dummy_hardware(idx: str = "2", name: str = "Kamstrup", enabled: bool = True) -> dict[str, Any]:
+    """Hardware of the kind that virtual sensors belong to, as gethardware lists it."""
+    hardware = result_of(next(r for r in SENSORS if r["what"] == "hardware, one Dummy"))[0]
+    return {**hardware, "idx": idx, "Name": name, "Enabled": "true" if enabled else "false"}
+
+
+# ---------------------------------------------------------------- the server
 
 
 class FakeDomoticz:
     """The server; use it in a `with` statement.
 
-    users: name to password, or None where every computer is trusted; viewers: those that may only look;
-    plain_login: Basic authentication over http is allowed; old: as 2022.2 and before; tls: name of the
-    certificate in data/, or none for http; trouble: answers in place of Domoticz, (handler) -> done?
+    users: by name, None where nobody has a login; trusted: this computer needs no login, which
+    is so by default where there are no users; plain_login: Basic authentication over plain http
+    is allowed; webroot: such as "/domoticz"; version: "2025.1" or "2022.2"; tls: name of the
+    certificate in data/, empty for http; trouble: answers in place of Domoticz where it returns
+    True; hardware: as gethardware lists it, by default one Dummy that is enabled.
+
+    `devices` is what getdevices lists. `pushes` has every (idx, svalue) that was accepted,
+    `svalues` the last of each idx, None where a push had none. `requests` has every path.
+    `users`, `trusted`, `plain_login`, `webroot` and `https` may be changed while it runs.
     """
 
     def __init__(
         self,
-        users: dict[str, str] | None = None,
-        viewers: tuple[str, ...] = (),
+        users: dict[str, User] | None = None,
+        trusted: bool | None = None,
         plain_login: bool = False,
         webroot: str = "",
-        old: bool = False,
+        version: str = "2025.1",
         tls: str = "",
-        trouble: Callable[[Handler], bool] | None = None,
+        trouble: Trouble | None = None,
         port: int = 0,
+        hardware: list[dict[str, Any]] | None = None,
     ) -> None:
         self.users = users
-        self.viewers = viewers
+        self.trusted = users is None if trusted is None else trusted
         self.plain_login = plain_login
         self.webroot = webroot
-        self.old = old
-        self.tls = tls
+        self.version = version
         self.trouble = trouble
-        self.devices = devices()
+        self.hardware = [dummy_hardware()] if hardware is None else copy.deepcopy(hardware)
+        self.https = bool(tls)
         self.svalues: dict[str, str | None] = {}
         self.pushes: list[tuple[str, str | None]] = []
         self.requests: list[str] = []
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        self.tell = False  # print each push
+        self.cut_short = False  # the client closed the connection during an endless answer
+        self.report: Callable[[str], None] = lambda line: None
+
+        old = version == "2022.2"
+        self._calls: dict[str, tuple[int, Callable[[Params, User], Response]]] = {
+            "command udevice": (USER, self._push),
+            "command addhardware": (ADMIN, self._add_hardware),
+            "hardware" if old else "command gethardware": (VIEWER, self._list_hardware),
+            "devices" if old else "command getdevices": (VIEWER, self._list_devices),
+            "createdevice" if old else "command createdevice": (ADMIN, self._create_device),
+            "setused" if old else "command setused": (ADMIN, self._set_up_device),
+        }
+        self.devices: dict[str, Device] = {}
+        self._stored: dict[str, str] = {}  # svalues, also of sensors that nothing was pushed to
+        self._add_default_devices()
+
         handler = type("BoundHandler", (Handler,), {"domoticz": self})
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", port), handler)
         self.port = self.server.server_address[1]
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # so that it serves weak keys too
             context.load_cert_chain(DATA / f"{tls}.pem")
             self.server.socket = context.wrap_socket(
                 self.server.socket, server_side=True, do_handshake_on_connect=False
@@ -127,82 +269,224 @@ class FakeDomoticz:
         self.server.shutdown()
         self.server.server_close()
 
-    def answer(self, target: str, login: str | None) -> tuple[int, list[str], bytes]:
-        """Status, headers, body for the target of a GET."""
+    def respond(self, target: str, login: Login) -> Response:
+        """The response to a GET request for `target`."""
         path, _, query = target.partition("?")
-        if path.startswith("//") or "//json.htm" in path:
-            return DOUBLE_SLASH
-        if path != self.webroot + "/json.htm" or "%z" in query:
+        bad_escape = re.search("%(?![0-9a-fA-F]{2})", target)
+        if bad_escape or not path.startswith(f"{self.webroot}/") or path == f"{self.webroot}/json":
             return WRONG_PAGE
-        if not self._may_enter(login):
+        if path != f"{self.webroot}/json.htm":
+            return DOUBLE_SLASH
+        user = self._user(login)
+        if user is None:
             return LOGIN_NEEDED
         params = dict(urllib.parse.parse_qsl(query))
-        kind, what = params.get("type"), params.get("param")
-        if kind == "command" and what == "udevice":
-            return self._update(params, login)
-        if (kind == "command" and what == "getdevices" and not self.old) or (kind == "devices" and self.old):
-            return self._device(params.get("rid", ""))
-        return UNKNOWN_PARAM if kind == "command" else UNKNOWN_TYPE
-
-    def _may_enter(self, login: str | None) -> bool:
-        if login is not None and not self.tls and not self.plain_login:
-            return False  # even from a trusted computer
-        if self.users is None:
-            return True
-        return login is not None and login in [f"{user}:{password}" for user, password in self.users.items()]
-
-    def _update(self, params: dict[str, str], login: str | None) -> tuple[int, list[str], bytes]:
-        if login and login.split(":")[0] in self.viewers:
+        call = params.get("type", "")
+        if call == "command":
+            call = f"command {params.get('param', '')}"
+        if call not in self._calls:
+            return self._unknown(call)
+        rights, method = self._calls[call]
+        if user.rights < rights:
             return VIEWER_ONLY
-        idx = params.get("idx", "")
-        if idx not in self.devices:
-            return UNKNOWN_IDX
-        with self.lock:  # nothing is checked: any svalue is stored, a missing one wipes the old one
-            if self.tell:
-                print(f"idx {idx} ({self.devices[idx]['Name']}) gets svalue {params.get('svalue')}", flush=True)
-            self.svalues[idx] = params.get("svalue")
-            self.pushes.append((idx, params.get("svalue")))
-            self._show(self.devices[idx], params.get("svalue") or "")
+        with self.lock:
+            return method(params, user)
+
+    def _unknown(self, call: str) -> Response:
+        if self.version == "2022.2":
+            return ERR
+        return UNKNOWN_PARAM if call.startswith("command ") else UNKNOWN_TYPE
+
+    def _user(self, login: Login) -> User | None:
+        """Who sent the request; None where it is refused."""
+        if login is None:
+            return User("", ADMIN) if self.trusted else None
+        if not self.https and not self.plain_login:
+            return None  # even from a trusted computer
+        name, password = login
+        # The web pages hash a password by its character codes: each goes as a byte, or not at all.
+        for known, user in (self.users or {}).items():
+            if known.encode() == name and user.password == password.decode("latin-1"):
+                return user
+        return None
+
+    # What each call does
+
+    def _push(self, params: Params, user: User) -> Response:
+        idx, svalue = params.get("idx", ""), params.get("svalue")
+        if user.rights < ADMIN and not _may_see(user, idx):
+            return VIEWER_ONLY
+        if idx not in self.devices or not (svalue or params.get("nvalue")):
+            return ERR
+        # Nothing is checked: any svalue is stored, a missing one wipes the old one.
+        device = self.devices[idx]
+        self.pushes.append((idx, svalue))
+        self.svalues[idx] = svalue
+        self._store(idx, self._adjusted(device, svalue or ""))
+        device["LastUpdate"] = _now()
+        self.report(f"svalue {svalue} to idx {idx} {device['Name']}, now {device['Data']}")
         return OK
 
-    def _show(self, device: dict[str, Any], svalue: str) -> None:
-        with contextlib.suppress(InvalidOperation):
-            if device["Type"] == "RFXMeter":
-                unit = device["Data"].partition(" ")[2]
-                device["Data"] = device["Counter"] = f"{Decimal(svalue) / int(device['Divider'])} {unit}"
-            elif device["Type"] == "Temp":
-                device["Data"] = f"{float(svalue):.1f} C"
-            else:
-                device["Data"] = svalue
-        device["LastUpdate"] = time.strftime("%Y-%m-%d %H:%M:%S")
+    def _adjusted(self, device: Device, svalue: str) -> str:
+        """What is stored of a push."""
+        if device["SubType"] == "Counter Incremental":
+            return f"{number(self._stored[device['idx']]) + number(svalue):.15g}"
+        if device["Type"] == "Temp":
+            return f"{number(svalue) + device['AddjValue']:.2f}"
+        return svalue
 
-    def _device(self, rid: str) -> tuple[int, list[str], bytes]:
-        body = copy.deepcopy(UNKNOWN_DEVICE)
-        if rid in self.devices:
-            body["result"] = [{**self.devices[rid], "idx": rid}]
-        return 200, ["Content-Type: application/json;charset=UTF-8"], json.dumps(body, indent="\t").encode()
+    def _list_devices(self, params: Params, user: User) -> Response:
+        wanted = [params["rid"]] if "rid" in params else list(self.devices)
+        if user.rights < ADMIN or params.get("used") != "all":
+            wanted = [idx for idx in wanted if _may_see(user, idx)]
+        devices = [self._with_hardware(self.devices[idx]) for idx in wanted if idx in self.devices]
+        enabled = [device for device in devices if device is not None]
+        result = {"result": enabled} if enabled else {}
+        return ok("Devices", ActTime=int(time.time()), app_version=self.version, **result)
+
+    def _with_hardware(self, device: Device) -> Device | None:
+        """The sensor with the present name of its hardware; None where that is disabled."""
+        for hardware in self.hardware:
+            if hardware["idx"] == str(device["HardwareID"]):
+                names = {"HardwareName": hardware["Name"], "HardwareTypeVal": hardware["Type"]}
+                return {**device, **names} if hardware["Enabled"] == "true" else None
+        unknown = {"HardwareName": "Unknown?", "HardwareType": "Unknown?", "HardwareTypeVal": 0}
+        return {**device, **unknown, "HardwareDisabled": True}
+
+    def _list_hardware(self, params: Params, user: User) -> Response:
+        title = "Hardware" if self.version == "2022.2" else "gethardware"
+        result = {"result": self.hardware} if self.hardware else {}
+        return ok(title, **result)
+
+    def _add_hardware(self, params: Params, user: User) -> Response:
+        if not {"name", "enabled", "htype"} <= params.keys():
+            return ERR
+        idx = str(max([1, *(int(hardware["idx"]) for hardware in self.hardware)]) + 1)
+        hardware = dummy_hardware(idx, params["name"], params["enabled"] == "true")
+        port = params.get("port", "")
+        hardware.update(Type=int(params["htype"]), Port=int(number(port)), SerialPort=port)
+        self.hardware.append(hardware)
+        self.report(f"made hardware {idx} {params['name']}")
+        return ok("AddHardware", idx=idx)
+
+    def _create_device(self, params: Params, user: User) -> Response:
+        kind = int(params.get("sensormappedtype", "0"), 16)
+        options = params.get("sensoroptions", "")
+        if not {"idx", "sensorname"} <= params.keys() or kind not in KINDS:
+            return ERR
+        if kind == CUSTOM_SENSOR and not options:
+            return ERR
+        idx = str(max([0, *map(int, self.devices)]) + 1)
+        settings: Device = {"HardwareID": int(number(params["idx"])), "LastUpdate": _now()}
+        if kind == CUSTOM_SENSOR:
+            settings["SensorUnit"] = options.split(";")[1] if options.count(";") == 1 else ""
+        self._add_device(idx, params["sensorname"], kind, KINDS[kind].svalue, settings)
+        device = self.devices[idx]
+        self.report(f"made idx {idx} {device['Name']}, a {kind_of(device)}, now {device['Data']}")
+        return ok("CreateSensor", idx=idx)
+
+    def _set_up_device(self, params: Params, user: User) -> Response:
+        idx = params.get("idx", "")
+        if idx not in self.devices or "used" not in params:
+            return ERR
+        device = self.devices[idx]
+        if "name" in params:
+            device["Name"] = params["name"].strip()
+            device["Description"] = params.get("description", "")
+            device["CustomImage"] = int(params.get("customimage", "0"))
+            if "SwitchTypeVal" in device and "switchtype" in params:
+                device["SwitchTypeVal"] = int(params["switchtype"])
+        for key in ("AddjValue", "AddjMulti", "AddjValue2", "AddjMulti2"):
+            if key.lower() in params:
+                device[key] = number(params[key.lower()])
+        if "options" in params and "ValueUnits" in device:
+            options = base64.b64decode(params["options"]).decode("utf-8", "replace")
+            pairs = dict(part.split(":", 1) for part in options.split(";") if ":" in part)
+            device["ValueQuantity"] = pairs.get("ValueQuantity") or "Custom"
+            device["ValueUnits"] = pairs.get("ValueUnits", "")
+        self._store(idx, self._stored[idx])
+        self.report(f"set up idx {idx} {device['Name']}, now {device['Data']}")
+        return ok("SetUsed")
+
+    # Its sensors
+
+    def _add_default_devices(self) -> None:
+        for row in ANSWERS:
+            if row["what"] == "getdevices after svalue=16235":
+                device = result_of(row)[0]
+                self.devices[device["idx"]] = device
+                self._stored[device["idx"]] = "16235"
+        for idx, (name, kind, svalue, settings) in DEFAULT_SENSORS.items():
+            self._add_device(idx, name, kind, svalue, settings)
+
+    def _add_device(self, idx: str, name: str, kind: int, svalue: str, settings: Device) -> None:
+        device_id = KINDS[kind].id_form.format(FIRST_ID + int(idx))
+        device = recorded_device(self.version, KINDS[kind].record)
+        self.devices[idx] = {**device, "idx": idx, "ID": device_id, "Name": name, **settings}
+        self._store(idx, svalue)
+
+    def _store(self, idx: str, svalue: str) -> None:
+        self._stored[idx] = svalue
+        show(self.devices[idx], svalue)
+
+
+def _may_see(user: User, idx: str) -> bool:
+    return user.only is None or idx in map(str, user.only)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def kind_of(device: Device) -> str:
+    """What a user calls this kind of sensor."""
+    return "Counter" if device["Type"] == "RFXMeter" else str(device["SubType"])
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that failed, such as a refused certificate, is nothing to report."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     domoticz: FakeDomoticz
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 30
 
     def do_GET(self) -> None:
-        self.domoticz.requests.append(self.path)
-        if self.domoticz.trouble is not None and self.domoticz.trouble(self):
-            self.close_connection = True
-            return
+        target = self.requestline.split()[1]  # self.path has lost a doubled slash
+        self.domoticz.requests.append(target)
+        if self.domoticz.trouble is not None:
+            close_anyway, self.close_connection = self.close_connection, True
+            if self.domoticz.trouble(self):
+                return
+            self.close_connection = close_anyway
+        status, headers, body = self.domoticz.respond(target, self.login())
+        packed = gzip.compress(body)
+        takes_gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+        if status == 200 and takes_gzip and len(packed) < len(body):
+            headers, body = [*headers, "Content-Encoding: gzip"], packed
+        self.reply(status, headers, body)
+
+    def login(self) -> Login:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        login = base64.b64decode(token).decode("utf-8", "replace") if scheme == "Basic" else None
-        self.reply(*self.domoticz.answer(self.path, login))
+        if scheme != "Basic":
+            return None
+        user, _, password = base64.b64decode(token).partition(b":")
+        return user, password
 
     def reply(self, status: int, headers: list[str], body: bytes) -> None:
         self.send_response(status)
         for header in headers:
-            name, _, value = header.partition(": ")
-            if name != "Content-Length":
-                self.send_header(name, value)
+            self.send_header(*header.split(": ", 1))
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 
@@ -212,8 +496,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 # ---------------------------------------------------------------- trouble
 
+Trouble = Callable[[Handler], bool]
 
-def answers(status: int, body: bytes = b"", *headers: str) -> Callable[[Handler], bool]:
+
+def answers(status: int, body: bytes = b"", *headers: str) -> Trouble:
     """Something else in front of, or in place of, Domoticz."""
 
     def trouble(handler: Handler) -> bool:
@@ -234,36 +520,85 @@ def hangs_after_headers(handler: Handler) -> bool:
     return hangs(handler)
 
 
-def drips(handler: Handler) -> bool:
-    """A byte of a header every half second, without end."""
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
-    with contextlib.suppress(OSError):
-        while not handler.domoticz.closing.wait(0.5):
-            handler.wfile.write(b"x")
+def breaks_off(handler: Handler) -> bool:
+    """Closes the connection without a byte."""
+    return True
+
+
+def breaks_off_midway(handler: Handler) -> bool:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(OK.body)}\r\n\r\n".encode()
+    handler.wfile.write(head + OK.body[: len(OK.body) // 2])
     return True
 
 
 def echoes_login(handler: Handler) -> bool:
     """Repeats the login in its answer."""
-    login = handler.headers.get("Authorization", "")
-    plain = base64.b64decode(login.partition(" ")[2]).decode("utf-8", "replace")
-    handler.reply(200, [], json.dumps({"status": login, "title": plain}, ensure_ascii=False).encode())
+    user, password = handler.login() or (b"", b"")
+    plain = f"{user.decode()}:{password.decode('latin-1')}"
+    body = {"status": handler.headers.get("Authorization", ""), "title": plain}
+    handler.reply(200, [], json.dumps(body, ensure_ascii=False).encode())
+    return True
+
+
+def _without_end(handler: Handler, head: bytes, piece: bytes, pause: float = 0) -> bool:
+    """Send `piece` again and again until the client, or the server, closes."""
+    try:
+        handler.wfile.write(head)
+        while not handler.domoticz.closing.wait(pause):
+            handler.wfile.write(piece)
+    except OSError:
+        handler.domoticz.cut_short = True
+    return True
+
+
+def drips(handler: Handler) -> bool:
+    """A byte of a header every half second."""
+    return _without_end(handler, b"HTTP/1.1 200 OK\r\nX-Drip: ", b"x", pause=0.5)
+
+
+def redirects_without_end(handler: Handler) -> bool:
+    return _without_end(handler, b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n", b"x" * 65536)
+
+
+def endless_body(handler: Handler) -> bool:
+    return _without_end(handler, b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536)
+
+
+def endless_chunks(handler: Handler) -> bool:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return _without_end(handler, head, b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+
+
+def huge_headers(handler: Handler) -> bool:
+    """One header of a million bytes."""
+    handler.reply(200, ["X-Long: " + "x" * 1_000_000], OK.body)
+    return True
+
+
+@functools.lru_cache(maxsize=1)
+def _bomb() -> bytes:
+    """500 MB of spaces as gzip, in members that are all the same."""
+    return gzip.compress(b" " * 1_000_000) * 500
+
+
+def gzip_bomb(handler: Handler) -> bool:
+    """Half a megabyte that expands to 500 MB."""
+    handler.reply(200, ["Content-Encoding: gzip"], _bomb())
     return True
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A stand-in for Domoticz; prints its address.")
-    parser.add_argument("--port", type=int, default=0)
+    parser = argparse.ArgumentParser(description="A stand-in for Domoticz; needs no login.")
+    parser.add_argument("--port", type=int, default=0, help="default: one that is free")
     try:
         domoticz = FakeDomoticz(port=parser.parse_args().port)
     except OSError as error:
         raise SystemExit(f"fake_domoticz.py: {error}: take another --port") from None
-    print(f"Domoticz is at {domoticz.url}. Ctrl-C stops it. Its sensors:")
+    domoticz.report = functools.partial(print, flush=True)
+    domoticz.report(f"Domoticz is at {domoticz.url}. Ctrl-C stops it. Its sensors:")
     for idx, device in domoticz.devices.items():
-        counter = re.sub("RFXMeter.*", "Counter", device["SubType"])
-        print(f"  idx {idx:>2}  {device['Name']:<17} {counter:<20} {device['Data']}")
-    sys.stdout.flush()
-    domoticz.tell = True
+        line = f"  idx {idx:>2}  {device['Name']:<17} {kind_of(device):<20} {device['Data']}"
+        domoticz.report(line)
     with contextlib.suppress(KeyboardInterrupt):
         domoticz.serve()
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A Kamstrup meter and its IR head on a pseudo-terminal, for tests and for trying the reader.
 
-Started as a program it prints its port and answers until it is stopped:
+Started as a program it prints its port and serves until it is stopped:
 
     python tests/simulated_meter.py                        a KMP meter, at the line's real pace
     python tests/simulated_meter.py --fault silence --fault silence    wakes up at the third request
     python tests/simulated_meter.py --meter 66 --echo      the older ASCII protocol, echoing head
+    python tests/simulated_meter.py --tcp 4000             also at socket://127.0.0.1:4000
 
 It is written against the protocol descriptions, and shares no code with the reader.
 """
@@ -18,145 +19,235 @@ import json
 import os
 import pathlib
 import random
+import re
 import select
+import signal
+import socket
 import sys
 import termios
 import threading
 import time
 import tty
-from collections.abc import Iterable
-from typing import Callable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, TypeVar
 
 DATA = pathlib.Path(__file__).parent / "data"
-BITS = 11  # a character on the line, in bits: start, 8 data (or 7 and parity), 2 stop
+BITS_PER_CHARACTER = 11  # on the line: start, 8 data (or 7 and parity), 2 stop
 REST = 1.6  # s: after silence or damage a KMP meter discards requests for so long
+POLL = 0.01  # s between two looks at the port
+IN_TRANSIT = 0.01  # s that bytes may take from one end of a pseudo-terminal to the other
 SPEEDS = {termios.B300: 300, termios.B1200: 1200, termios.B9600: 9600}
 
 Chunks = Iterable[tuple[float, bytes]]  # s to wait, then bytes to send
+Fault = Callable[["Line", bytes, bytes], Chunks]  # meter, request, right response; as on the line
 Registers = dict[int, tuple[int, int, bytes]]  # by id: unit id, sign and exponent, value
+AnyLine = TypeVar("AnyLine", bound="Line")
 
 
 class Line:
     """The meter's end of the line: a pseudo-terminal, bytes at their pace, a log of what passed.
 
+    faults: what goes wrong with the first, second, ... request; always: with every later one.
     pace: real time on the line (True), or as fast as the computer can (False).
-    log: (monotonic time of the last byte, "heard" or "sent", bytes).
+
+    port: the device to open.
+    log: (monotonic time of the last byte, "received" or "sent", bytes).
+    received_at: monotonic time at which each whole request had been received, at the latest.
+    quiet_times: s without a byte before each of these, at the most (before the first: infinite).
+    too_early: how many of these came before the meter accepted requests again.
+
+    On a busy computer this thread may wake late. All it knows is that a request was sent after
+    the port was last found empty, and before the request was read: it assumes what is best for
+    the sender, so requests counted in too_early were too early.
     """
 
-    def __init__(self, pace: bool = True, echo: bool = False) -> None:
+    def __init__(
+        self,
+        faults: Iterable[Fault] = (),
+        always: Fault | None = None,
+        pace: bool = True,
+        echo: bool = False,
+    ) -> None:
+        self.faults = iter(faults)
+        self.always = always or right
         self.pace = pace
         self.echo = echo
         self.log: list[tuple[float, str, bytes]] = []
+        self.received_at: list[float] = []
+        self.quiet_times: list[float] = []
+        self.too_early = 0
         self.master, self.slave = os.openpty()
+        os.set_blocking(self.master, False)
         tty.setraw(self.slave)
         self.port = os.ttyname(self.slave)
-        self._stop, self._stopper = os.pipe()
-        self._thread: threading.Thread | None = None
         self.stopped = False
+        self._stop, self._stopper = socket.socketpair()
+        self._thread: threading.Thread | None = None
+        self._delayed: deque[tuple[float, Chunks]] = deque()
+        # The bytes just read were written between these times, at one of these speeds.
+        self._empty_at = self._read_at = time.monotonic()
+        self._speed_when_empty = self._speed_when_read = 0
+        # When the last request had been received, at the earliest; when the last byte was sent,
+        # and when a computer that is never late would have sent it; s to rest after that.
+        self._received = self._sent = self._on_time = self._clock = float("-inf")
+        self._rest = 0.0
 
-    # what a meter does: subclasses say it
-
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
+        """What the meter does with bytes that it received."""
         raise NotImplementedError
 
-    # the line
+    # for subclasses and faults
 
     def speed(self) -> int:
-        """The speed that the port is set to."""
+        """The speed that the port is set to; 0 for one that no meter has."""
         return SPEEDS.get(termios.tcgetattr(self.master)[4], 0)
 
-    def byte_time(self) -> float:
-        return BITS / (self.speed() or 1200) if self.pace else 0.0
+    def byte_time(self, baudrate: int | None = None) -> float:
+        """Seconds that a byte takes, at the port's speed if no other is given."""
+        return BITS_PER_CHARACTER / (baudrate or self.speed() or 1200) if self.pace else 0.0
+
+    def accept(self, size: int) -> bool:
+        """Note that a whole request of so many bytes was received; False if it came too early."""
+        last_byte = self._received
+        if self._sent <= self._empty_at:  # otherwise the request may have come before that
+            # Who gave up on a damaged response may have done so before a late computer sent it.
+            last_byte = max(last_byte, self._on_time if self._rest else self._sent)
+        quiet = self._read_at - last_byte
+        self.quiet_times.append(quiet)
+        self.received_at.append(self._read_at + size * self.byte_time())
+        if quiet < self._rest:
+            self.too_early += 1
+            return False
+        self._received = self._clock = self._empty_at - IN_TRANSIT + size * self.byte_time()
+        return True
+
+    def respond(self, request: bytes, response: bytes, baudrate: int | None = None) -> bytes:
+        """Send what the next fault makes of the response; return what was sent."""
+        fault = next(self.faults, self.always)
+        return self.send_chunks(fault(self, request, response), baudrate)
+
+    def send_chunks(self, chunks: Chunks, baudrate: int | None = None) -> bytes:
+        """Send (pause, bytes) after (pause, bytes); an unpaced line keeps the pauses."""
+        sent = bytearray()
+        for pause, data in chunks:
+            self.pause(pause)
+            if self.stopped:
+                break
+            self.send(data, baudrate)
+            sent += data
+        return bytes(sent)
 
     def send(self, data: bytes, baudrate: int | None = None) -> None:
         """Send at the line's pace; at a speed other than the port's it arrives as rubbish."""
-        rubbish = baudrate is not None and self.speed() != baudrate
-        byte_time = BITS / (baudrate or self.speed() or 1200) if self.pace else 0.0
+        misread = baudrate is not None and self.speed() != baudrate
+        byte_time = self.byte_time(baudrate)
+        size = 1 if self.pace else 4096
         due = time.monotonic()
-        sent = due
-        for at in range(0, len(data), 1 if self.pace else 4096):
-            piece = data[at : at + (1 if self.pace else 4096)]
+        for at in range(0, len(data), size):
+            piece = data[at : at + size]
             due += byte_time
             self.sleep(due - time.monotonic())
             if self.stopped:
                 return
-            sent = time.monotonic()
-            self._write(bytes(byte * 37 + 101 & 0xFF for byte in piece) if rubbish else piece)
+            self._sent = time.monotonic()
+            self._write(bytes(byte * 37 + 101 & 0xFF for byte in piece) if misread else piece)
         if data:
-            self.log.append((sent, "sent", data))
+            self._clock += len(data) * byte_time
+            self._on_time = self._clock
+            self.log.append((self._sent, "sent", data))
 
-    def send_chunks(self, chunks: Chunks) -> None:
-        """Send (pause, bytes) after (pause, bytes); an unpaced line keeps the pauses."""
-        for pause, data in chunks:
-            self.sleep(pause)
-            if self.stopped:
-                return
-            self.send(data)
+    def pause(self, seconds: float) -> None:
+        """Let the meter take its time."""
+        self._clock += seconds
+        self.sleep(seconds)
 
     def sleep(self, seconds: float) -> None:
+        """Sleep, but not longer than the meter exists."""
         if seconds > 0:
             select.select([self._stop], [], [], seconds)
 
-    def unplug(self) -> None:
-        """Pull the head out of the computer."""
-        self.stopped = True
-        for handle in (self.slave, self.master):
-            with contextlib.suppress(OSError):
-                os.close(handle)
-
     def _write(self, data: bytes) -> None:
         while data and not self.stopped:
-            _, ready, _ = select.select([self._stop], [self.master], [], 1.0)
-            if ready:
+            select.select([self._stop], [self.master], [], 0.1)
+            with contextlib.suppress(BlockingIOError):
                 data = data[os.write(self.master, data) :]
 
+    # serving
+
     def serve(self) -> None:
-        """Hear and answer until stopped or unplugged."""
+        """Receive and respond until stopped or unplugged."""
         while not self.stopped:
-            ready, _, _ = select.select([self.master, self._stop], [], [])
-            if self._stop in ready or self.stopped:
-                return
-            try:
-                data = os.read(self.master, 4096)
-                heard = time.monotonic() + len(data) * self.byte_time()
-                if self.echo:
-                    self._echo(data)
-                elif self.pace:
-                    self.sleep(heard - time.monotonic())
-                self.log.append((heard, "heard", data))
-                self.hear(data)
-            except (OSError, ValueError):  # unplugged
-                return
+            looked_at, speed = time.monotonic(), self.speed()
+            if self._is_readable(within=0):
+                self._read()
+            else:
+                self._empty_at, self._speed_when_empty = looked_at, speed
+                self._is_readable(within=POLL)
+            while self._delayed and self._delayed[0][0] <= time.monotonic():
+                self.send_chunks(self._delayed.popleft()[1])
 
-    def _echo(self, data: bytes) -> None:
-        for at in range(len(data)):
-            self.sleep(self.byte_time())
-            self._write(data[at : at + 1])
+    def _is_readable(self, within: float) -> bool:
+        ready, _, _ = select.select([self.master, self._stop.fileno()], [], [], within)
+        return self.master in ready and not self.stopped
 
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self.serve, daemon=True)
-        self._thread.start()
+    def _read(self) -> None:
+        self._read_at, self._speed_when_read = time.monotonic(), self.speed()
+        try:
+            data = os.read(self.master, 4096)
+        except BlockingIOError:  # the other end has flushed its output
+            return
+        received = self._read_at + len(data) * self.byte_time()
+        if self.echo:
+            for at in range(len(data)):
+                self.sleep(self.byte_time())
+                self._write(data[at : at + 1])
+        self.sleep(received - time.monotonic())
+        self.log.append((received, "received", data))
+        self.receive(data)
+        self._empty_at, self._speed_when_empty = self._read_at, self._speed_when_read
+
+    def wait_until_idle(self) -> None:
+        """Return when all that was sent to the meter has been dealt with."""
+        sent = time.monotonic() + IN_TRANSIT
+        while self._empty_at < sent and not self.stopped:
+            time.sleep(POLL)
+        time.sleep(IN_TRANSIT)
+
+    def send_later(self, due: float, chunks: Chunks) -> None:
+        """Send at the monotonic time `due`, and receive until then."""
+        self._delayed.append((due, chunks))
+
+    def unplug(self) -> None:
+        """Pull the head out of the computer: the port vanishes."""
+        if self.stopped:
+            return
+        self.stopped = True
+        self._stopper.send(b"x")
+        self._join()
+        os.close(self.slave)
+        os.close(self.master)
 
     def stop(self) -> None:
-        self.stopped = True
-        with contextlib.suppress(OSError):
-            os.write(self._stopper, b"x")
-        if self._thread is not None:
-            self._thread.join(5)
-        for handle in (self._stop, self._stopper):
-            with contextlib.suppress(OSError):
-                os.close(handle)
         self.unplug()
+        self._join()
+        self._stop.close()
+        self._stopper.close()
 
-    def __enter__(self):  # type: ignore[no-untyped-def]
-        self.start()
+    def _join(self) -> None:
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(5)
+
+    def __enter__(self: AnyLine) -> AnyLine:
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
 
-# ---------------------------------------------------------------- KMP
+# ---------------------------------------------------------------- KMP frames and registers
 
 
 def crc16(data: bytes) -> int:
@@ -197,12 +288,17 @@ def content_of(wire: bytes, start: int) -> bytes | None:
     return bytes(content[:-2]) if len(content) >= 4 and crc16(bytes(content)) == 0 else None
 
 
+def requested_registers(content: bytes) -> list[int]:
+    """The register ids in the content of a GetRegister request."""
+    return [int.from_bytes(content[at : at + 2], "big") for at in range(3, len(content), 2)]
+
+
 def block(register: int, unit: int, sign_exponent: int, value: bytes) -> bytes:
     return register.to_bytes(2, "big") + bytes((unit, len(value), sign_exponent)) + value
 
 
 def blocks_of(content: bytes) -> Registers:
-    """The registers in the content of a GetRegister answer."""
+    """The registers in the content of a GetRegister response."""
     registers = {}
     data = content[2:]
     while data:
@@ -212,7 +308,7 @@ def blocks_of(content: bytes) -> Registers:
 
 
 def recorded(meter: str) -> Registers:
-    """The registers in the recorded answers of a real meter, the latest of each."""
+    """The registers in the recorded responses of a real meter, the latest of each."""
     registers: Registers = {}
     for row in json.loads((DATA / "kmp-frames.json").read_text()):
         if row["kind"] == "real" and row["direction"] == "response" and meter in row["meter"]:
@@ -258,11 +354,145 @@ METERS: dict[str, Callable[[], Registers]] = {
 }
 
 
+# ---------------------------------------------------------------- faults
+
+
+def right(_meter: Line, _request: bytes, response: bytes) -> Chunks:
+    return [(0, response)]
+
+
+def silence(_meter: Line, _request: bytes, _response: bytes) -> Chunks:
+    return []
+
+
+def instead(data: bytes, pause: float = 0) -> Fault:
+    """Send something else."""
+    return lambda _meter, _request, _response: [(pause, data)]
+
+
+def late(seconds: float) -> Fault:
+    """The meter is busy for so long, and receives nothing meanwhile."""
+    return lambda _meter, _request, response: [(seconds, response)]
+
+
+def changed_bytes(change: Callable[[bytes], bytes]) -> Fault:
+    """Other bytes on the line, whatever they mean."""
+    return lambda _meter, _request, response: [(0, change(response))]
+
+
+def around(before: bytes = b"", after: bytes = b"") -> Fault:
+    return changed_bytes(lambda response: before + response + after)
+
+
+def flip(at: int, bit: int = 0) -> Fault:
+    """One bit of the response wrong."""
+
+    def flipped(response: bytes) -> bytes:
+        damaged = bytearray(response)
+        damaged[at % len(response)] ^= 1 << bit
+        return bytes(damaged)
+
+    return changed_bytes(flipped)
+
+
+def _half(response: bytes) -> bytes:
+    return response[: len(response) // 2]
+
+
+cut = changed_bytes(_half)
+restart = changed_bytes(lambda response: _half(response) + response)
+twice = changed_bytes(lambda response: response + response)
+
+
+def noise_without_end(_meter: Line, _request: bytes, _response: bytes) -> Chunks:
+    generator = random.Random(1)
+    while True:
+        yield 0.002, bytes(generator.choice((0x01, 0x55, 0x40, 0xC0, 0xFE)) for _ in range(3))
+
+
+def drip(_meter: Line, _request: bytes, response: bytes) -> Chunks:
+    """A byte a second, without end."""
+    for byte in response[:-1]:
+        yield 1.0, bytes((byte,))
+    while True:
+        yield 1.0, b"\x55"
+
+
+def rubbish(size: int = 100_000) -> Fault:
+    return instead(bytes(random.Random(2).randrange(256) for _ in range(size)))
+
+
+def unplug(after: float = 0.0, bytes_before: int = 0) -> Fault:
+    """The head is pulled out, maybe in the middle of the response."""
+
+    def unplugged(meter: Line, _request: bytes, response: bytes) -> Chunks:
+        yield 0, response[:bytes_before]
+        meter.pause(after)
+        meter.unplug()
+
+    return unplugged
+
+
+def changed(change: Callable[[bytes], bytes]) -> Fault:
+    """A KMP response with a right CRC and other content."""
+    return changed_bytes(lambda wire: frame(0x40, change(content_of(wire, 0x40) or b"")))
+
+
+def bad_crc(_meter: Line, _request: bytes, response: bytes) -> Chunks:
+    return [(0, frame(0x40, content_of(response, 0x40) or b"", crc_error=0x1234))]
+
+
+def poison(*registers: int) -> Fault:
+    """A KMP meter is silent when a request names one of these registers."""
+
+    def poisoned(_meter: Line, request: bytes, response: bytes) -> Chunks:
+        requested = requested_registers(content_of(request, 0x80) or b"")
+        return [] if set(registers) & set(requested) else [(0, response)]
+
+    return poisoned
+
+
+empty = changed(lambda content: content[:2])
+
+KMP_FAULTS: dict[str, Fault] = {
+    "crc": bad_crc,
+    "register": changed(lambda content: content[:2] + b"\x00\x99" + content[4:]),
+    "address": changed(lambda content: b"\x3e" + content[1:]),
+    "cid": changed(lambda content: content[:1] + b"\x11" + content[2:]),
+    "lengths": changed(lambda content: content[:5] + b"\x07" + content[6:]),
+    "empty": empty,
+}
+FAULTS: dict[str, Fault] = {
+    "silence": silence,
+    "late": late(1.5),
+    "zero": around(before=b"\x00"),
+    "noise": around(before=b"\x55\xaa\x12\x0d\x40\x99\x0d\xff"),
+    "endless": noise_without_end,
+    "drip": drip,
+    "cut": cut,
+    "flip": flip(7),
+    **KMP_FAULTS,
+    "twice": twice,
+    "restart": restart,
+    "rubbish": rubbish(),
+    "unplug": unplug(0.5),
+    "ok": right,
+}
+
+
+# ---------------------------------------------------------------- the meters
+
+
 class KmpMeter(Line):
     """A meter that speaks KMP.
 
-    faults: what goes wrong with the first, second, ... request; `always` with every later one. Each is a
-    function from (meter, request, right answer) to the chunks that are sent instead.
+    baudrate: the only speed at which it understands; 0: it is silent.
+    rest: s after silence or damage in which it discards requests. After a whole response, right
+    or empty, it accepts the next one at once, whatever else was on the line.
+    delay: s that each response is under way, as on a slow network. The meter receives further
+    requests meanwhile, and discards none.
+
+    requests: the register ids of each request that was accepted.
     """
 
     def __init__(
@@ -274,158 +504,43 @@ class KmpMeter(Line):
         echo: bool = False,
         baudrate: int = 1200,
         rest: float = REST,
+        delay: float = 0.0,
     ) -> None:
-        super().__init__(pace, echo)
-        self.rest = rest
+        super().__init__(faults, always, pace, echo)
         self.registers = example() if registers is None else registers
-        self.faults = iter(faults)
-        self.always = always or right
         self.baudrate = baudrate
-        self.asked: list[list[int]] = []
-        self.too_early = 0  # requests that came before the rest was over
+        self.rest = rest
+        self.delay = delay
+        self.requests: list[list[int]] = []
         self._pending = b""
-        self._deaf_until = 0.0
 
-    def hear(self, data: bytes) -> None:
-        self._pending += data
-        *requests, self._pending = self._pending.split(b"\x0d")
+    def receive(self, data: bytes) -> None:
+        *requests, self._pending = (self._pending + data).split(b"\x0d")
         for request in requests:
-            self._answer(request[request.rfind(b"\x80") :] + b"\x0d")
+            self._receive_request(request[request.rfind(b"\x80") :] + b"\x0d")
 
-    def _answer(self, request: bytes) -> None:
+    def _receive_request(self, request: bytes) -> None:
         content = content_of(request, 0x80)
-        if content is None or content[0] != 0x3F or self.speed() != self.baudrate:
+        if content is None or content[0] != 0x3F or self._speed_when_read != self.baudrate:
             return
-        if time.monotonic() < self._deaf_until:
-            self.too_early += 1
+        if not self.accept(len(request)):
             return
-        answer = frame(0x40, self._reply(content))
-        fault = next(self.faults, self.always)
-        self.send_chunks(fault(self, request, answer))
-        if fault not in HEALTHY:
-            self._deaf_until = time.monotonic() + self.rest - 0.1  # clocks and schedulers are not perfect
+        response = frame(0x40, self._content_for(content))
+        if self.delay:
+            fault = next(self.faults, self.always)
+            self.send_later(self.received_at[-1] + self.delay, fault(self, request, response))
+            return
+        sent = self.respond(request, response)
+        empty_response = frame(0x40, b"\x3f\x10")
+        self._rest = 0.0 if response in sent or empty_response in sent else self.rest
 
-    def _reply(self, content: bytes) -> bytes:
-        if content[1] == 0x01:
+    def _content_for(self, request: bytes) -> bytes:
+        if request[1] == 0x01:
             return b"\x3f\x01\x00\x04\x06\x01"
-        ids = [int.from_bytes(content[at : at + 2], "big") for at in range(3, len(content), 2)]
-        self.asked.append(ids)
-        known = [i for i in ids if i in self.registers]
+        ids = requested_registers(request)
+        self.requests.append(ids)
+        known = [register for register in ids if register in self.registers]
         return b"\x3f\x10" + b"".join(block(i, *self.registers[i]) for i in known)
-
-
-Fault = Callable[[KmpMeter, bytes, bytes], Chunks]
-
-
-def right(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    return [(0, answer)]
-
-
-def silence(_meter: KmpMeter, _request: bytes, _answer: bytes) -> Chunks:
-    return []
-
-
-def instead(data: bytes, pause: float = 0) -> Fault:
-    """Send something else."""
-    return lambda _meter, _request, _answer: [(pause, data)]
-
-
-def late(seconds: float) -> Fault:
-    return lambda _meter, _request, answer: [(seconds, answer)]
-
-
-def around(before: bytes = b"", after: bytes = b"") -> Fault:
-    return lambda _meter, _request, answer: [(0, before + answer + after)]
-
-
-def noise_without_end(_meter: KmpMeter, _request: bytes, _answer: bytes) -> Chunks:
-    generator = random.Random(1)
-    while True:
-        yield 0.002, bytes(generator.choice((0x01, 0x55, 0x40, 0xC0, 0xFE)) for _ in range(3))
-
-
-def drip(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    for byte in (answer[:-1] + b"\x55" * 10_000)[:10_000]:
-        yield 1.0, bytes((byte,))
-
-
-def cut(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    return [(0, answer[: len(answer) // 2])]
-
-
-def flip(at: int, bit: int = 0) -> Fault:
-    """One bit of the answer wrong."""
-
-    def flipped(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-        place = at % len(answer)
-        return [(0, answer[:place] + bytes((answer[place] ^ 1 << bit,)) + answer[place + 1 :])]
-
-    return flipped
-
-
-def changed(change: Callable[[bytes], bytes]) -> Fault:
-    """An answer with a right CRC and other content."""
-    return lambda _meter, _request, answer: [(0, frame(0x40, change(content_of(answer, 0x40) or b"")))]
-
-
-def bad_crc(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    return [(0, frame(0x40, content_of(answer, 0x40) or b"", crc_error=0x1234))]
-
-
-def twice(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    return [(0, answer + answer)]
-
-
-def restart(_meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-    return [(0, answer[: len(answer) // 2] + answer)]
-
-
-def rubbish(size: int = 100_000) -> Fault:
-    data = bytes(random.Random(2).randrange(256) for _ in range(size))
-    return lambda _meter, _request, _answer: [(0, data)]
-
-
-def unplug(after: float = 0.0, bytes_before: int = 0) -> Fault:
-    """The head is pulled out, maybe in mid-answer."""
-
-    def pulled(meter: KmpMeter, _request: bytes, answer: bytes) -> Chunks:
-        meter.send(answer[:bytes_before])
-        meter.sleep(after)
-        meter.unplug()
-        return []
-
-    return pulled
-
-
-empty = changed(lambda content: content[:2])
-
-FAULTS: dict[str, Fault] = {
-    "silence": silence,
-    "late": late(1.5),
-    "zero": around(before=b"\x00"),
-    "noise": around(before=b"\x55\xaa\x12\x0d\x40\x99\x0d\xff"),
-    "endless": noise_without_end,
-    "drip": drip,
-    "cut": cut,
-    "flip": flip(7),
-    "crc": bad_crc,
-    "register": changed(lambda content: content[:2] + b"\x00\x99" + content[4:]),
-    "address": changed(lambda content: b"\x3e" + content[1:]),
-    "cid": changed(lambda content: content[:1] + b"\x11" + content[2:]),
-    "lengths": changed(lambda content: content[:5] + b"\x07" + content[6:]),
-    "empty": empty,
-    "twice": twice,
-    "restart": restart,
-    "rubbish": rubbish(),
-    "unplug": unplug(0.5),
-    "ok": right,
-}
-HEALTHY = [right, empty, twice]  # after these the meter listens at once
-
-
-# ---------------------------------------------------------------- the older ASCII protocol
-
-Damage = Callable[[bytes], bytes]  # of the bytes of one answer
 
 
 def even(text: str) -> bytes:
@@ -433,123 +548,259 @@ def even(text: str) -> bytes:
     return bytes(ord(char) | bin(ord(char)).count("1") % 2 << 7 for char in text)
 
 
-class Mc66Meter(Line):
-    """A MULTICAL 66 or 401.
+# The data strings /#1 and /#2: ten fields, as recorded from a 66.
+MC66_DATA = "0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000 \r"
+MC66_CONFIGURATION = f"00000060017 {'0000000 ' * 6}0044119 1200000 0171028 \r"
+READ_OUT, ACK = "/?!\r\n", "\x06000\r\n"
+MC66_REQUEST = re.compile("(" + "|".join(map(re.escape, (READ_OUT, ACK, "/#1", "/#2"))) + ")")
 
-    energy, volume, hours, customer: of the read-out; data, configuration: the strings of /#1 and /#2;
-    waits_for_ack, newlines: how it presents its read-out; damages: what happens to the first, second, ...
-    answer (data strings and read-out blocks), None for silence; spacing: s after an answer within which
-    it does not listen.
+
+class Mc66Meter(Line):
+    """A MULTICAL 66, 401 or 41.
+
+    energy, volume, hours, customer: the groups of the read-out; None leaves the group out.
+    data, configuration: the strings of /#1 and /#2; before: characters sent before each of them.
+    waits_for_ack, newlines: how it presents its read-out.
+    faults, always: each for one read-out block or data string, not for the identification.
+    spacing: s after a response in which it ignores requests.
+
+    requests: those that were accepted, "/?!", "/#1" and "/#2".
     """
 
     def __init__(
         self,
-        energy: str = "0456.631*GJ",
-        volume: str = "3447.381*m3",
-        hours: str = "0040345*h",
-        customer: str = "00002742640",
-        data: str = "0507109 1296626 0032673 0006811 0003366 0003445 0000031 0000079 0000093 0000000 \r",
-        configuration: str = (
-            "00000060017 0000000 0000000 0000000 0000000 0000000 0000000 0044119 1200000 0171028 \r"
-        ),
+        energy: str | None = "0456.631*GJ",
+        volume: str | None = "3447.381*m3",
+        hours: str | None = "0040345*h",
+        customer: str | None = "00002742640",
+        data: str = MC66_DATA,
+        configuration: str = MC66_CONFIGURATION,
         name: str = "/KAM0MC",
         waits_for_ack: bool = True,
         newlines: bool = False,
-        damages: Iterable[Damage | None] = (),
+        before: str = "",
+        faults: Iterable[Fault] = (),
+        always: Fault | None = None,
         spacing: float = 0.0,
         pace: bool = False,
         echo: bool = False,
     ) -> None:
-        super().__init__(pace, echo)
+        super().__init__(faults, always, pace, echo)
         newline = "\r\n" if newlines else ""
-        groups = (f"0.0({customer})", f"6.8({energy})", f"6.26({volume})", f"6.31({hours})!")
-        body = newline.join(groups) + newline + "\x03"
+        groups = {"0.0": customer, "6.8": energy, "6.26": volume, "6.31": hours}
+        printed = [f"{code}({value})" for code, value in groups.items() if value is not None]
+        body = newline.join(printed) + "!" + newline + "\x03"
         self.block = "\x02" + body + chr(sum(map(ord, body)) % 128)
-        self.strings = {"/#1": data, "/#2": configuration}
+        self.strings = {"/#1": before + data, "/#2": before + configuration}
         self.name = name
         self.waits_for_ack = waits_for_ack
-        self.damages = iter(damages)
         self.spacing = spacing
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self._pending = ""
-        self._deaf_until = 0.0
+        self._ack_expected = False
 
-    def hear(self, data: bytes) -> None:
-        if self.speed() != 300 or any(bin(byte).count("1") % 2 for byte in data):
+    def receive(self, data: bytes) -> None:
+        if not self._sent_at_300() or any(bin(byte).count("1") % 2 for byte in data):
             return
-        if time.monotonic() < self._deaf_until:
-            return
-        self._pending = (self._pending + "".join(chr(byte & 0x7F) for byte in data))[-20:]
-        if self._pending.endswith("/?!\r\n"):
-            self._identify()
-        elif self._pending.endswith("\x06000\r\n"):
-            self._answer(self.block, 300)
-        elif self._pending[-3:] in self.strings:
-            self.asked.append(self._pending[-3:])
-            self.sleep(0.35)
-            self._answer(self.strings[self._pending[-3:]], 1200)
+        text = "".join(chr(byte & 0x7F) for byte in data)
+        *pieces, rest = MC66_REQUEST.split(self._pending + text)
+        self._pending = rest[-20:]
+        for request in pieces[1::2]:
+            if request == ACK:
+                self._send_block()
+            elif self.accept(len(request)):
+                self.requests.append(request.strip())
+                self._ack_expected = False
+                if request == READ_OUT:
+                    self._identify()
+                else:
+                    self._send_string(request)
+
+    def _sent_at_300(self) -> bool:
+        """Whether the bytes just read may have been sent at 300 baud.
+
+        The port is set to 1200 when the request is out, 0.11 s after it was written.
+        """
+        unsure = self._read_at - self._empty_at > 0.1
+        return unsure or 300 in (self._speed_when_empty, self._speed_when_read)
 
     def _identify(self) -> None:
-        self.asked.append("/?!")
-        self._pending = ""
-        self.sleep(0.4 if self.pace else 0.05)
+        self.pause(0.4 if self.pace else 0.05)
         self.send(even(self.name + "\r\n"), 300)
+        self._ack_expected = True
         if not self.waits_for_ack:
-            self._answer(self.block, 300)
+            self._send_block()
 
-    def _answer(self, text: str, baudrate: int) -> None:
-        self._pending = ""
-        damage = next(self.damages, bytes)
-        if damage is not None:
-            self.send(damage(even(text)), baudrate)
-        self._deaf_until = time.monotonic() + self.spacing
+    def _send_block(self) -> None:
+        if self._ack_expected:
+            self._ack_expected = False
+            self.respond(even(READ_OUT), even(self.block), 300)
+            self._rest = self.spacing
+
+    def _send_string(self, request: str) -> None:
+        self.pause(0.35)
+        if not self.pace:
+            self._wait_for_1200()
+        self.respond(even(request), even(self.strings[request]), 1200)
+        self._rest = self.spacing
+
+    def _wait_for_1200(self) -> None:
+        """Give a busy computer as long to change the speed as a meter may take to respond."""
+        until = time.monotonic() + 1.6
+        while self.speed() != 1200 and time.monotonic() < until and not self.stopped:
+            self.sleep(POLL)
+
+
+MC66_METERS: dict[str, dict[str, Any]] = {
+    "401": {},
+    "66": {
+        "energy": "0507.109*MWh",
+        "volume": "12966.26*m3",
+        "hours": "0032673*h",
+        "customer": "00000060017",
+        "name": "/KAM MC",
+        "waits_for_ack": False,
+        "newlines": True,
+    },
+    "41": {
+        "energy": "",
+        "data": f"0000000 3447381 0040345 {'0000000 ' * 4}0000079 0000000 0000000 \r",
+        "name": "/KAM0MCC",
+    },
+}
+
+
+# ---------------------------------------------------------------- another program
+
+
+class Thief:
+    """Another program that reads the port without locking it, in a `with` statement.
+
+    greedy: it takes all it can; otherwise a byte now and then. Which program gets a byte is a
+    matter of luck, so at the line's real pace the other one hardly ever gets a whole response.
+
+    stolen: what it took.
+    """
+
+    def __init__(self, port: str, greedy: bool = True) -> None:
+        self.greedy = greedy
+        self.stolen = b""
+        self._handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._steal, daemon=True)
+
+    def _steal(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                if select.select([self._handle], [], [], 0.1)[0]:
+                    self.stolen += os.read(self._handle, 4096 if self.greedy else 1)
+            except BlockingIOError:  # the other one was faster
+                pass
+            except OSError:  # unplugged
+                return
+            if not self.greedy:
+                self._stopped.wait(0.05)
+
+    def __enter__(self) -> Thief:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(5)
+        os.close(self._handle)
 
 
 # ---------------------------------------------------------------- as a program
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A simulated Kamstrup meter; prints its port.")
-    parser.add_argument("--meter", choices=[*METERS, "66", "401"], default="example")
-    parser.add_argument("--link", help="make the port available under this name")
+    parser.add_argument(
+        "--meter", choices=[*METERS, *MC66_METERS], default="example", help="default: %(default)s"
+    )
+    parser.add_argument("--link", metavar="PATH", help="make the port available under this name")
     parser.add_argument("--fast", action="store_true", help="as fast as possible, not at 1200 baud")
     parser.add_argument("--echo", action="store_true", help="the head echoes")
     parser.add_argument(
-        "--fault", action="append", choices=[*FAULTS], default=[], help="of the first, second, ... request"
+        "--fault",
+        action="append",
+        choices=[*FAULTS],
+        default=[],
+        metavar="NAME",
+        help=f"of the first, second, ... request: {', '.join(FAULTS)}",
     )
-    parser.add_argument("--always", choices=[*FAULTS], help="the fault of all later requests")
-    return parser.parse_args()
+    parser.add_argument(
+        "--always", choices=[*FAULTS], metavar="NAME", help="the fault of all later requests"
+    )
+    parser.add_argument(
+        "--tcp", type=int, metavar="PORT", help="offer it at socket://127.0.0.1:PORT too"
+    )
+    parser.add_argument(
+        "--rfc2217", type=int, metavar="PORT", help="offer it at rfc2217://127.0.0.1:PORT too"
+    )
+    options = parser.parse_args()
+    for name in (*options.fault, options.always):
+        if options.meter in MC66_METERS and name in KMP_FAULTS:
+            parser.error(f"--meter {options.meter} has no fault {name}")
+    return options
 
 
-def make(args: argparse.Namespace) -> KmpMeter | Mc66Meter:
-    pace = not args.fast
-    if args.meter == "401":
-        return Mc66Meter(spacing=4.5 if pace else 0, pace=pace, echo=args.echo)
-    if args.meter == "66":
-        return Mc66Meter(
-            "0507.109*MWh", "12966.26*m3", "0032673*h", "00000060017", name="/KAM MC", waits_for_ack=False,
-            newlines=True, spacing=4.5 if pace else 0, pace=pace, echo=args.echo,
-        )  # fmt: skip
-    faults = [FAULTS[name] for name in args.fault]
-    always = FAULTS[args.always] if args.always else None
-    return KmpMeter(METERS[args.meter](), faults, always, pace, args.echo)
+def make_meter(options: argparse.Namespace) -> KmpMeter | Mc66Meter:
+    common: dict[str, Any] = {
+        "faults": [FAULTS[name] for name in options.fault],
+        "always": FAULTS[options.always or "ok"],
+        "pace": not options.fast,
+        "echo": options.echo,
+    }
+    if options.meter in MC66_METERS:
+        spacing = 0.0 if options.fast else 4.5
+        return Mc66Meter(spacing=spacing, **MC66_METERS[options.meter], **common)
+    return KmpMeter(METERS[options.meter](), **common)
 
 
-def main() -> None:
-    args = options()
-    meter = make(args)
-    if args.link:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(args.link)
-        os.symlink(meter.port, args.link)
-    print(f"The meter is at {args.link or meter.port}. Ctrl-C stops it.", flush=True)
+@contextlib.contextmanager
+def linked(port: str, link: str) -> Iterator[None]:
+    """A symbolic link to the port, in place of another one."""
+    if os.path.islink(link):
+        os.unlink(link)
+    elif os.path.exists(link):
+        raise FileExistsError(f"{link} exists already, and is not a link")
+    os.symlink(port, link)
     try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == port:
+                os.unlink(link)
+
+
+def serve(options: argparse.Namespace) -> None:
+    meter = make_meter(options)
+    names = [options.link or meter.port]
+    with contextlib.ExitStack() as stack:
+        if options.link:
+            stack.enter_context(linked(meter.port, options.link))
+        for kind, tcp_port in (("socket", options.tcp), ("rfc2217", options.rfc2217)):
+            if tcp_port is not None:
+                from serial_server import SerialServer
+
+                server = SerialServer(meter.port, kind, tcp_port=tcp_port)
+                names.append(stack.enter_context(server).url)
+        print(f"The meter is at {' and '.join(names)}. Ctrl-C stops it.", flush=True)
         meter.serve()
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve(parse_options())
     except KeyboardInterrupt:
         pass
-    finally:
-        if args.link:
-            os.unlink(args.link)
+    except (OSError, OverflowError) as error:
+        print(f"simulated_meter: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Read and push for thousands of rounds, with faults of line and Domoticz at random, and see that nothing wrong
-is stored and nothing leaks.
+"""Read and push for thousands of rounds, with faults of the line and of Domoticz at random.
 
     python tests/soak.py                   3,000 rounds, some minutes
     python tests/soak.py --rounds 200 --seed 7
 
-The meter counts up from round to round, so a value of another round is a wrong one.
+The meter counts up from round to round, so a value of another round is a wrong one. No wrong value
+may be pushed, each failure must be reported in one line, and neither memory nor open files may
+grow.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ import resource
 import sys
 import time
 from collections import Counter
-from decimal import Decimal
 
 import fake_domoticz as fake
 import simulated_meter as sim
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 import kamstrup_read as kr
 
 LINE_FAULTS = [
@@ -37,7 +37,7 @@ LINE_FAULTS = [
     sim.restart,
     sim.rubbish(3000),
     sim.around(before=b"\x00\x55\x0d\x40\x12"),
-    sim.late(0.1),  # within the time-out, as a meter's answers are: later ones answer the round before
+    sim.late(0.1),
     sim.late(0.2),
     *(sim.FAULTS[name] for name in ("register", "address", "cid", "lengths", "empty")),
 ]
@@ -46,50 +46,71 @@ TROUBLES = [
     fake.answers(401),
     fake.answers(502, b"<html>"),
     fake.answers(200, b"OK"),
-    lambda handler: True,  # breaks off
+    fake.breaks_off,
 ]
+LINE_FAULT_RATE = 0.3
+TROUBLE_RATE = 0.2
+TIMEOUT = 0.4  # s
+EXPECTED_CODES = {0, 4, 5, 6, 7}
+FIRST_VALUE = 16_000_000
+STEP = 7  # from round to round
+CLOSING_TIME = 30.0  # s for the stand-in to close its end of the last connections
+MEMORY_LIMIT = 8  # MiB more than after the first tenth of the rounds
 
 
 class Soak:
     """The meter, Domoticz, and what came of each round."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.meter = sim.KmpMeter(always=self.line_fault, rest=0)
-        self.domoticz = fake.FakeDomoticz(trouble=self.trouble)
+        self.random = random.Random(seed)
+        self.meter = sim.KmpMeter(always=self._line_fault, rest=0)
+        self.domoticz = fake.FakeDomoticz(trouble=self._trouble)
         self.codes: Counter[int] = Counter()
         self.wrong: list[str] = []
 
-    def line_fault(self, meter: sim.KmpMeter, request: bytes, answer: bytes) -> sim.Chunks:
-        fault = self.rng.choice(LINE_FAULTS) if self.rng.random() < 0.3 else sim.right
-        return fault(meter, request, answer)
+    def _line_fault(self, meter: sim.Line, request: bytes, response: bytes) -> sim.Chunks:
+        is_faulty = self.random.random() < LINE_FAULT_RATE
+        fault = self.random.choice(LINE_FAULTS) if is_faulty else sim.right
+        return fault(meter, request, response)
 
-    def trouble(self, handler: fake.Handler) -> bool:
-        return self.rng.random() < 0.2 and bool(self.rng.choice(TROUBLES)(handler))
+    def _trouble(self, handler: fake.Handler) -> bool:
+        return self.random.random() < TROUBLE_RATE and self.random.choice(TROUBLES)(handler)
 
     def round(self, number: int) -> None:
-        self.meter.registers[60] = (8, 0x43, (16_000_000 + 7 * number).to_bytes(4, "big"))
-        svalue = f"{16_000_000 + 7 * number}"
-        pushed = len(self.domoticz.pushes)
-        err = io.StringIO()
-        with contextlib.redirect_stderr(err):
-            push = ["60", "12", "--multiply", "1000", "--url", self.domoticz.url]
-            code = kr.main([self.meter.port, *push, "--wait", "0", "--timeout", "0.4"])
+        """Push the value of this round, and check what came of it."""
+        value = FIRST_VALUE + STEP * number
+        self.meter.registers[60] = (8, 0x43, value.to_bytes(4, "big"))
+        pushes_before = len(self.domoticz.pushes)
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr):
+            code = kr.main(self._arguments())
+        self.meter.wait_until_idle()  # a late response would be one of the wrong round
         self.codes[code] += 1
-        new = self.domoticz.pushes[pushed:]
-        told = err.getvalue()
-        if code == 0 and (new != [("12", svalue)] or told):
-            self.wrong.append(f"round {number}: {new} in place of {svalue}, {told}")
-        if code != 0 and (new or not told.startswith("kamstrup_read: ") or told.count("\n") != 1):
-            self.wrong.append(f"round {number}: exit code {code}, {new}, {told}")
-        if code not in (0, 4, 5, 6, 7):
-            self.wrong.append(f"round {number}: exit code {code}")
+        pushes = self.domoticz.pushes[pushes_before:]
+        report = stderr.getvalue()
+        is_right = pushes == [("12", str(value))] if code == 0 else pushes == []
+        if not is_right or not self._is_well_reported(code, report):
+            self.wrong.append(f"round {number}: {value}, exit code {code}, {pushes}, {report!r}")
+
+    def _arguments(self) -> list[str]:
+        push = [self.meter.port, "60", "12", "--multiply", "1000", "--url", self.domoticz.url]
+        return [*push, "--wait", "0", "--timeout", str(TIMEOUT)]
+
+    @staticmethod
+    def _is_well_reported(code: int, report: str) -> bool:
+        if code == 0:
+            return report == ""
+        is_one_line = report.startswith("kamstrup_read: ") and report.count("\n") == 1
+        return is_one_line and code in EXPECTED_CODES
 
 
-def handles_and_memory() -> tuple[int, int]:
-    """Open files, and MiB of memory at the most so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return len(os.listdir("/proc/self/fd")), peak // 1024
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def peak_memory() -> int:
+    """In MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def run(rounds: int, seed: int) -> Soak:
@@ -97,30 +118,28 @@ def run(rounds: int, seed: int) -> Soak:
     with soak.meter, soak.domoticz:
         for number in range(rounds):
             if number == rounds // 10:
-                begun = handles_and_memory()
+                files_before, memory_before = open_files(), peak_memory()
             soak.round(number)
-        until = time.monotonic() + 3  # the stand-in may still be closing its end of the last connections
-        while handles_and_memory()[0] > begun[0] and time.monotonic() < until:
+        end = time.monotonic() + CLOSING_TIME
+        while open_files() > files_before and time.monotonic() < end:
             time.sleep(0.05)
-        ended = handles_and_memory()
-    shown = Decimal(soak.domoticz.svalues["12"] or 0)
-    print(f"{rounds} rounds, exit codes {dict(sorted(soak.codes.items()))}, last value {shown}")
-    print(f"open files {begun[0]} -> {ended[0]}, peak memory {begun[1]} -> {ended[1]} MiB")
-    if ended[0] > begun[0]:
+        files, memory = open_files(), peak_memory()
+    print(f"{rounds} rounds, exit codes {dict(sorted(soak.codes.items()))}")
+    print(f"open files {files_before} -> {files}, peak memory {memory_before} -> {memory} MiB")
+    if files > files_before:
         soak.wrong.append("open files grew")
-    if ended[1] > begun[1] + 8:
+    if memory > memory_before + MEMORY_LIMIT:
         soak.wrong.append("memory grew")
     return soak
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Read and push for a long time with faults at random.")
-    parser.add_argument("--rounds", type=int, default=3000)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    wrong = run(args.rounds, args.seed).wrong
-    for line in wrong[:20]:
-        print(line)
+    parser = argparse.ArgumentParser(description="Read and push for a long time, with faults.")
+    parser.add_argument("--rounds", type=int, default=3000, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    options = parser.parse_args()
+    wrong = run(options.rounds, options.seed).wrong
+    print(*wrong[:20], sep="\n", end="\n" if wrong else "")
     print(f"{len(wrong)} things went wrong" if wrong else "nothing went wrong")
     return 1 if wrong else 0
 

@@ -1,353 +1,534 @@
-"""The command line: wrong calls, symbols, what a terminal shows meanwhile, output that can't be written."""
+"""What a call means, what is wrong with a wrong one, --help, and Ctrl-C while Python imports.
+
+situation                                      test
+---------------------------------------------- -----------------------------------------------
+PORT or REGISTER is missing, or out of order   test_missing_arguments, test_a_missing_port,
+                                               test_port_comes_first
+a register, IDX or number that makes no sense  test_wrong_registers, test_wrong_idx,
+                                               test_wrong_numbers, test_wrong_urls
+the limits of numbers                          test_the_limits_are_allowed,
+                                               test_the_limits_are_named
+an option that does nothing in this mode       test_options_that_do_nothing
+an option that does not exist                  test_unknown_options, test_long_dashes
+options anywhere between the arguments         test_right_calls, test_a_push_with_options_anywhere
+--help, --version                              test_help_..., test_version
+the system has no thread for the program       test_without_threads
+Ctrl-C while Python imports, or while reading  test_ctrl_c_during_an_import_is_silent, ...
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import pty
-import re
-import select
+import signal
 import subprocess
-import sys
-import threading
 import time
 
 import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
-from conftest import PROGRAM, ROOT, SLACK, environment, run
+from program import LIMIT, Result, command, environment, finish, run, start
+from serial_server import SerialServer
 
 import kamstrup_read as kr
 
-PORT = "/dev/null"  # where it is opened, the exit code is 3
+PORT = "/dev/null"  # exists, and is no serial port: opening it ends with exit code 3
+PUSH = [PORT, "60", "12"]
+
+
+@pytest.fixture
+def call(capsys):
+    """Call main() in this process."""
+
+    def call_main(*arguments: str) -> Result:
+        code = kr.main(list(arguments))
+        out, err = capsys.readouterr()
+        return Result(code, out, err, 0.0)
+
+    return call_main
+
+
+def words_of(value: object) -> str | None:
+    """A call as the id of its test."""
+    return " ".join(value) if isinstance(value, list) else None
+
+
+# PORT, REGISTER and IDX
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ([], "PORT and REGISTER are needed"),
-        ([PORT], "PORT and REGISTER are needed"),
-        ([PORT, "65536"], "no register"),
-        ([PORT, "0x10000"], "no register"),
-        ([PORT, "0x000003c"], "no register"),
-        ([PORT, "0000060"], "no register"),
-        ([PORT, "999999999999"], "no register"),
-        ([PORT, "9" * 5000], "no register"),
-        ([PORT, "0x"], "no register"),
-        ([PORT, "0xg"], "no register"),
-        ([PORT, "-1"], "no register"),
-        ([PORT, ""], "no register"),
-        ([PORT, "1.5"], "no register"),
-        ([PORT, "6_0"], "no register"),
-        ([PORT, "٦٠"], "no register"),
-        ([PORT, "E99"], "E9"),
-        ([PORT, "POWER"], "POWER1"),
-        ([PORT, "60", "0"], "IDX"),
-        ([PORT, "60", "-3"], "IDX"),
-        ([PORT, "60", "x"], "IDX"),
-        ([PORT, "60", "1.0"], "IDX"),
-        ([PORT, "60", "1", "2"], "more than PORT, REGISTER and IDX"),
-        (["60", PORT], "PORT comes first"),
-        ([PORT, "60", "1", "--multiply", "0"], "--multiply 0"),
-        ([PORT, "60", "1", "--multiply", "nan"], "--multiply"),
-        ([PORT, "60", "1", "--multiply", "inf"], "--multiply"),
-        ([PORT, "60", "1", "--multiply", "abc"], "--multiply"),
-        ([PORT, "60", "1", "--multiply", "1,5"], "--multiply"),
-        ([PORT, "60", "1", "--multiply", "1e3"], "--multiply"),
-        ([PORT, "60", "1", "--decimals", "-1"], "--decimals"),
-        ([PORT, "60", "1", "--decimals", "1.5"], "--decimals"),
-        ([PORT, "60", "1", "--decimals", "21"], "--decimals"),
-        ([PORT, "60", "--wait", "-1"], "--wait"),
-        ([PORT, "60", "--wait", "nan"], "--wait"),
-        ([PORT, "60", "--wait", "99999999"], "--wait"),
-        ([PORT, "60", "--wait"], "--wait"),
-        ([PORT, "60", "--timeout", "0"], "--timeout"),
-        ([PORT, "60", "--timeout", "x"], "--timeout"),
-        ([PORT, "60", "--baudrate", "0"], "--baudrate"),
-        ([PORT, "60", "--baudrate", "1200.5"], "--baudrate"),
-        ([PORT, "60", "--protocol", "mbus"], "--protocol"),
-        ([PORT, "60", "--prot", "kmp"], "--prot is not understood"),
-        ([PORT, "60", "1", "--url", "127.0.0.1:8080"], "must look like"),
-        ([PORT, "60", "1", "--url", "ftp://127.0.0.1"], "must look like"),
-        ([PORT, "60", "1", "--url", "http://"], "must look like"),
-        ([PORT, "60", "1", "--url", "http://host:x"], "must look like"),
-        ([PORT, "60", "1", "--url", "http://host:99999"], "must look like"),
-        ([PORT, "60", "1", "--url", "http://host/?x=1"], "must look like"),
-        ([PORT, "60", "1", "--url", "http://ho st"], "must look like"),
-        ([PORT, "60", "--multiply", "1000"], "--multiply does nothing without IDX"),
-        ([PORT, "60", "--decimals", "1"], "--decimals does nothing without IDX"),
-        ([PORT, "60", "--url", "http://127.0.0.1"], "--url does nothing without IDX"),
-        ([PORT, "60", "--insecure"], "--insecure does nothing without IDX"),
-        ([PORT, "60", "--dry-run"], "--dry-run does nothing without IDX"),
-        ([PORT, "60", "1", "--insecure"], "--insecure does nothing without https"),
-        ([PORT, "60", "1", "--json"], "--json does nothing with IDX"),
-        ([PORT, "60", "1", "--json", "--dry-run"], "--json does nothing with IDX"),
-        ([PORT, "60", "--protocol", "mc66", "--baudrate", "1200"], "--baudrate does nothing with mc66"),
-        ([PORT, "all", "1"], "not for one IDX"),
-        ([PORT, "all", "--protocol", "mc66"], "with mc66 ask for one of 60 68"),
-        (["--list-registers", PORT], "--list-registers stands alone, or with --json"),
-        (["--list-registers", "--wait", "5"], "--list-registers stands alone, or with --json"),
-        (["--list-registers", "--wait", "0"], "--list-registers stands alone, or with --json"),
-        ([PORT, "60", "1", "--password=geheim"], "--password is not understood"),
-    ],
-    ids=lambda what: " ".join(what) if isinstance(what, list) else "says",
+    "arguments", [[], [PORT], ["60"], ["all"], ["all", "--json"]], ids=words_of
 )
-def test_wrong_calls(arguments, says):
-    result = run(*arguments)
-    assert result.code == 2
-    assert says in result.one_line()
-    assert "geheim" not in result.err
-    assert result.seconds < SLACK
+def test_missing_arguments(call, arguments):
+    call(*arguments).failed(2, "PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["PORT", "60"],
-        ["PORT", "0x3c"],
-        ["PORT", "0X3C"],
-        ["PORT", "e1"],
-        ["-v", "PORT", "60"],
-        ["PORT", "-v", "60"],
-        ["PORT", "--wait", "5", "E1", "--timeout", "1.5"],
-        ["--protocol", "kmp", "PORT", "060"],
-        ["--baudrate=1200", "PORT", "60"],
+        ["60", "12"],
+        ["60", "84"],
+        ["60", "12", "--multiply", "1000"],
+        ["--multiply", "1000", "60", "12"],
+        ["60", "12", "--dry-run"],
     ],
-    ids=" ".join,
+    ids=words_of,
 )
-def test_right_calls(arguments):
+def test_a_missing_port(call, arguments):
+    call(*arguments).failed(2, "PORT is missing", "such as /dev/ttyUSB0 60")
+
+
+def test_a_port_may_be_a_number_if_it_exists(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("60").touch()
+    call("60", "12").failed(3, "60 is not a serial port")
+
+
+@pytest.mark.parametrize("register", ["60", "all", "E1"])
+def test_port_comes_first(call, register):
+    call(register, PORT).failed(2, "PORT comes first, then REGISTER")
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        "65536",
+        "0x10000",
+        "0x000003c",
+        "0000060",
+        "999999999999",
+        "9" * 5000,
+        "0x",
+        "0xg",
+        "-1",
+        "",
+        "1.5",
+        "6_0",
+        "\u0666\u0660",  # 60 in Arabic digits
+        "E99",
+    ],
+    ids=lambda register: ascii(register)[:20],
+)
+def test_wrong_registers(call, register):
+    call(PORT, register).failed(2, f"no register {register!r}", "--list-registers shows all")
+
+
+def test_words_of_a_description_are_suggestions_and_no_register(call):
+    call(PORT, "heat").failed(2, "did you mean E1 (Heat energy)")
+
+
+@pytest.mark.parametrize("idx", ["0", "-3", "x", "1.0", "", "1000000000"])
+def test_wrong_idx(call, idx):
+    call(PORT, "60", idx).failed(2, f"IDX: {idx!r} is not a whole number from 1 to 999999999")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[*PUSH, "13"], [PORT, "60", "84", "86", "87"], [*PUSH, "--multiply", "1000", "13"]],
+    ids=words_of,
+)
+def test_too_many_arguments(call, arguments):
+    call(*arguments).failed(2, "more than PORT, REGISTER and IDX")
+
+
+# Values of options
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--baudrate", ["0", "299", "115201", "1200.5", "x", ""]),
+        ("--wait", ["-1", "-0.1", "86401", "nan", "inf", "1e3", "1,5", "", "x"]),
+        ("--timeout", ["0", "0.09", "3601", "x"]),
+        ("--multiply", ["nan", "inf", "1,5", "1e3", "1000000001", "1" * 21, "", "abc", "\u0661"]),
+        ("--decimals", ["-1", "21", "1.5", "x"]),
+    ],
+)
+def test_wrong_numbers(call, option, values):
+    for value in values:
+        call(*PUSH, f"{option}={value}").failed(2, f"argument {option}: {value!r} is not a", "from")
+
+
+def test_a_value_that_is_left_out(call):
+    call(PORT, "60", "--wait").failed(2, "argument --wait: expected one argument")
+    call(PORT, "60", "--wait", "--json").failed(2, "argument --wait: expected one argument")
+
+
+LIMITS = [
+    ("--baudrate", "300", "115200"),
+    ("--wait", "0", "86400"),
+    ("--timeout", "0.1", "3600"),
+    ("--multiply", "-1000000000", "1000000000"),
+    ("--decimals", "0", "20"),
+]
+
+
+@pytest.mark.parametrize(("option", "low", "high"), LIMITS)
+def test_the_limits_are_allowed(option, low, high):
+    for limit in (low, high):
+        args = kr.parse([*PUSH, f"{option}={limit}"])
+        assert float(getattr(args, option[2:])) == float(limit)
+
+
+@pytest.mark.parametrize(("option", "low", "high"), LIMITS)
+def test_the_limits_are_named(call, option, low, high):
+    call(*PUSH, f"{option}=x").failed(2, f"from {low} to {high}")
+
+
+def test_the_limits_of_idx_are_allowed():
+    assert kr.parse([PORT, "60", "1"]).idx == 1
+    assert kr.parse([PORT, "60", "999999999"]).idx == 999999999
+
+
+def test_a_factor_of_0(call):
+    call(*PUSH, "--multiply", "0").failed(2, "--multiply 0 leaves nothing of the reading")
+    call(*PUSH, "--multiply", "-0.0").failed(2, "--multiply 0 leaves nothing of the reading")
+
+
+def test_an_unknown_protocol(call):
+    call(PORT, "60", "--protocol", "mbus").failed(2, "--protocol", "'mbus'", "kmp", "mc66")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8080",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://:8080",
+        "http://host:x",
+        "http://host:0",
+        "http://host:99999",
+        "http://host/?x=1",
+        "http://host/#x",
+        "http://ho st",
+        "http://[::1",
+    ],
+)
+def test_wrong_urls(call, url):
+    call(*PUSH, "--url", url).failed(2, f"must look like {kr.DEFAULT_URL}")
+
+
+def test_a_login_in_the_url(call):
+    line = call(*PUSH, "--url", "http://meter:hush@host").failed(2, "no user and password")
+    assert "hush" not in line
+
+
+def test_an_empty_url_is_none_given():
+    args = kr.parse([*PUSH, "--url", ""])
+    assert kr.domoticz_from(args, print).url == kr.DEFAULT_URL
+
+
+# Options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([PORT, "60", "--multiply", "1000"], "--multiply does nothing without IDX"),
+        ([PORT, "60", "--decimals", "1"], "--decimals does nothing without IDX"),
+        ([PORT, "60", "--decimals", "0"], "--decimals does nothing without IDX"),
+        ([PORT, "60", "--url", "http://127.0.0.1"], "--url does nothing without IDX"),
+        ([PORT, "60", "--insecure"], "--insecure does nothing without IDX"),
+        ([PORT, "60", "--dry-run"], "--dry-run does nothing without IDX"),
+        ([*PUSH, "--insecure"], "--insecure does nothing without https"),
+        ([*PUSH, "--json"], "--json does nothing with IDX"),
+        ([*PUSH, "--json", "--dry-run"], "--json does nothing with IDX"),
+        (
+            [PORT, "60", "--protocol", "mc66", "--baudrate", "300"],
+            "--baudrate does nothing with mc66",
+        ),
+        ([PORT, "all", "12"], "all is for printing"),
+        ([PORT, "all", "--create", "Heating"], "all is for printing"),
+        ([PORT, "all", "--protocol", "mc66"], "with mc66 request one of 60 68 74 80"),
+        (["--list-registers", PORT], "--list-registers stands alone, or with --json"),
+        (["--list-registers", "--wait", "5"], "--list-registers stands alone, or with --json"),
+        (["--list-registers", "--wait", "0"], "--list-registers stands alone, or with --json"),
+    ],
+    ids=words_of,
+)
+def test_options_that_do_nothing(call, arguments, words):
+    call(*arguments).failed(2, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ([PORT, "60", "--prot", "kmp"], "--prot"),
+        ([PORT, "--prot", "kmp", "60"], "--prot"),
+        (["--prot", "kmp", PORT, "60"], "--prot"),
+        ([*PUSH, "--mult", "1000"], "--mult"),
+        ([PORT, "60", "--json=yes"], "--json"),
+        ([PORT, "60", "-json"], "-json"),
+        ([PORT, "60", "-x"], "-x"),
+        ([PORT, "60", "--password", "hush"], "--password"),
+        ([PORT, "60", "--password=hush"], "--password"),
+        ([PORT, "60", "12", "--user", "hush", "--password", "hush"], "--user"),
+    ],
+    ids=words_of,
+)
+def test_unknown_options(call, arguments, option):
+    """By the name of the option, on every Python; what follows it may be a secret."""
+    line = call(*arguments).failed(2, option)
+    assert line.startswith((f"{option} is not an option", f"argument {option}: "))
+    assert "hush" not in line
+
+
+@pytest.mark.parametrize("dash", ["\u2014", "\u2013", "\u2212", "\u2010"])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        ([PORT, "60", "-json"], "json"),
+        ([PORT, "-json", "60"], "json"),
+        (["-json", PORT, "60"], "json"),
+        ([PORT, "60", "-wait=5"], "wait"),
+        ([PORT, "60", "12", "-multiply", "1000"], "multiply"),
+        ([PORT, "60", "-multiply", "1000", "12"], "multiply"),
+        (["-list-registers"], "list-registers"),
+    ],
+    ids=words_of,
+)
+def test_long_dashes(call, arguments, option, dash):
+    """What word processors and web pages make of two hyphens."""
+    pasted = [word.replace("-", dash, 1) if word[0] == "-" else word for word in arguments]
+    call(*pasted).failed(2, f"{dash}{option} begins with a long dash: type two hyphens")
+
+
+def test_a_wrong_call_in_a_process_of_its_own():
+    run(PORT, "60", "--prot", "kmp").failed(2, "--prot is not an option")
+    run("60", "12", "--multiply", 1000).failed(2, "PORT is missing")
+    run(PORT, 60, "12", "\u2014multiply", 1000).failed(2, "\u2014multiply", "long dash")
+
+
+# Right calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "PORT 60",
+        "PORT 060",
+        "PORT 0x3c",
+        "PORT 0X3C",
+        "PORT E1",
+        "PORT e1",
+        "-v PORT 60",
+        "PORT -v 60",
+        "PORT 60 -vv",
+        "PORT --wait 5 E1 --timeout 1.5",
+        "--protocol kmp PORT 60",
+        "--baudrate=1200 PORT 60",
+        "-- PORT 60",
+        "PORT 60 --wait +5.",
+    ],
+)
+def test_right_calls(call, arguments):
     with sim.KmpMeter() as meter:
-        result = run(*[meter.port if word == "PORT" else word for word in arguments])
+        result = call(*arguments.replace("PORT", meter.port).split())
     assert (result.code, result.out) == (0, "16.235 GJ\n")
 
 
 @pytest.mark.parametrize(
-    ("option", "limits"),
+    "arguments",
     [
-        ("--idx", "1 999999999"),
-        ("--baudrate", "300 115200"),
-        ("--wait", "0 86400"),
-        ("--timeout", "0.1 3600"),
-        ("--multiply", "-1000000000 1000000000"),
-        ("--decimals", "0 20"),
+        "PORT 60 12 --multiply 1000 --url URL",
+        "--multiply 1000 PORT --url URL 60 12",
+        "PORT --multiply=1000 60 --url=URL 12",
+        "--url URL PORT 60 --multiply 1000 -- 12",
+        "PORT E1 000012 --multiply +1000.0 --decimals 0 --url URL/",
     ],
 )
-def test_the_limits_themselves_are_allowed(option, limits):
-    for limit in limits.split():
-        words = [PORT, "60", limit] if option == "--idx" else [PORT, "60", "1", f"{option}={limit}"]
-        assert float(getattr(kr.parse(words), option[2:])) == float(limit)
+def test_a_push_with_options_anywhere(call, arguments):
+    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
+        call(*arguments.replace("PORT", meter.port).replace("URL", domoticz.url).split()).printed()
+    assert domoticz.pushes == [("12", "16235")]
 
 
-def test_an_empty_url_is_none_given():
-    assert kr.domoticz_of(kr.parse([PORT, "60", "1", "--url", ""]), kr.Watch()).url == kr.DEFAULT_URL
+def test_a_negative_factor(call):
+    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
+        call(meter.port, "60", "12", "--multiply", "-1", "--url", domoticz.url).printed()
+    assert domoticz.pushes == [("12", "-16.235")]
 
 
-def test_options_may_stand_between_the_arguments_of_a_push():
-    args = kr.parse(["PORT", "--wait", "5", "60", "--multiply", "1000", "12", "--url", "http://x"])
-    assert (args.port, args.register, args.idx, args.multiply) == ("PORT", 60, 12, 1000)
+# --help and --version
+
+OPTIONS = (
+    "--help",
+    "--version",
+    "--list-registers",
+    "--json",
+    "--verbose",
+    "--protocol {kmp,mc66}",
+    "--baudrate N",
+    "--wait SECONDS",
+    "--timeout SECONDS",
+    "--create NAME",
+    "--multiply FACTOR",
+    "--decimals N",
+    "--url URL",
+    "--insecure",
+    "--dry-run",
+)
 
 
-# Registers and their symbols
+def test_help_has_every_option_exit_code_and_variable():
+    text = run("--help").out
+    for option in OPTIONS:
+        assert option in text
+    for name in ("PORT REGISTER [IDX]", "DOMOTICZ_USER", "DOMOTICZ_PASSWORD", "DOMOTICZ_URL"):
+        assert name in text
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 130):
+        assert f"\n  {code}  " in text
 
 
-def test_the_table_is_whole():
-    known = kr.known_registers()
-    assert list(known) == sorted(known)
-    for row in json.loads((ROOT / "tests" / "data" / "registers.json").read_text(encoding="utf-8")):
-        assert known[row["id"]][0] == (row["symbol"] or "")
-    for register, (symbol, unit, description) in known.items():
-        assert 0 < register <= 0xFFFF
-        assert re.fullmatch("[A-Z0-9-]*", symbol)
-        assert " " not in unit
-        assert description.isascii()
-        assert len(description) > 2
-
-
-def test_every_symbol_stands_for_its_register_in_any_case_and_spelling():
-    symbols = [(symbol, register) for register, (symbol, _, _) in kr.known_registers().items() if symbol]
-    assert len({kr.register_id(symbol) for symbol, _ in symbols}) == len(symbols) > 50
-    for symbol, register in symbols:
-        for spelling in (symbol, symbol.lower(), symbol.replace("-", " "), symbol.replace("-", "_")):
-            assert kr.register_id(spelling) == register
+def test_help_fits_80_columns():
+    assert max(map(len, run("--help").out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
-    ("name", "register"),
-    [
-        ("EFFEKT1", 80),
-        ("METER NO 1", 1010),
-        ("serie no", 1001),
-        ("E1HighRes", 266),
-        ("V1HighRes", 239),
-        ("CHECK SUM 1", 154),
-        ("TOPMODUL ID", 157),
-        ("ERRORHOURCOUNTER", 175),
-        ("INA LITERIMP", 234),
-    ],
+    "variables",
+    [{"COLUMNS": "40"}, {"COLUMNS": "200"}, {"FORCE_COLOR": "1"}, {"PYTHON_COLORS": "1"}],
+    ids=str,
 )
-def test_names_of_kamstrups_documents(name, register):
-    assert kr.register_id(name) == register
+def test_help_is_the_same_text_whatever_the_environment_says(variables):
+    plain = run("-h")
+    plain.printed(*plain.out.splitlines())
+    assert run("--help", env=variables)[:3] == plain[:3]
 
 
-@pytest.mark.parametrize(("typo", "meant"), [("E11", "E1"), ("FLOW", "FLOW1"), ("POWER2", "POWER1"), ("VC", "V")])
-def test_unknown_symbols_suggest_close_ones(typo, meant):
-    with pytest.raises(kr.UsageError, match=meant):
-        kr.register_id(typo)
-
-
-def test_list_registers():
-    lines = run("--list-registers").out.splitlines()
-    rows = json.loads(run("--list-registers", "--json").out)
-    assert len(lines) == len(rows) == len(kr.known_registers())
-    assert lines[15].split(None, 3) == ["60", "E1", "GJ/MWh/kWh", "Heat energy"]
-    assert rows[15] == {"register": 60, "symbol": "E1", "unit": "GJ/MWh/kWh", "description": "Heat energy"}
-    assert rows[4]["symbol"] is None
-    assert max(map(len, lines)) < 100
-
-
-def test_help_names_every_option_and_exit_code():
-    text = run("--help").out
-    for option in ("--protocol", "--baudrate", "--wait", "--timeout", "--multiply", "--decimals", "--url"):
-        assert option in text
-    for name in ("DOMOTICZ_USER", "DOMOTICZ_PASSWORD", "DOMOTICZ_URL", "exit codes", "130"):
-        assert name in text
-    assert run("--version").out == f"kamstrup_read {kr.__version__}\n"
-
-
-# What somebody at a terminal sees meanwhile
-
-
-def on_a_terminal(*args: object) -> tuple[int, str, list[str]]:
-    """Exit code, stdout and the lines that a terminal got on stderr."""
-    terminal, slave = pty.openpty()
-    command = [sys.executable, str(PROGRAM), *map(str, args)]
-    job = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=slave, encoding="utf-8")
-    os.close(slave)
+def test_help_is_the_same_text_on_a_terminal():
+    terminal, other_end = pty.openpty()
+    job = subprocess.Popen(
+        command("--help"),
+        env=environment(TERM="xterm-256color", FORCE_COLOR="1", COLUMNS="200"),
+        stdout=other_end,
+    )
+    os.close(other_end)
     shown = b""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if select.select([terminal], [], [], 0.1)[0]:
-            try:
-                shown += os.read(terminal, 4096)
-            except OSError:
-                break
-    out = job.communicate()[0]
+    try:
+        while True:
+            shown += os.read(terminal, 4096)
+    except OSError:  # the program has ended
+        pass
     os.close(terminal)
-    return job.returncode, out, shown.decode().splitlines()
+    assert job.wait(LIMIT) == 0
+    assert shown.decode().replace("\r\n", "\n") == run("--help").out
 
 
-def test_how_each_try_ended_is_told_on_a_terminal():
-    with sim.KmpMeter(faults=[sim.silence, sim.bad_crc], echo=True) as meter:
-        code, out, lines = on_a_terminal(meter.port, 60, "--wait", 42)
-    assert (code, out) == (0, "16.235 GJ\n")
-    echo, damage = lines
-    assert re.fullmatch(
-        "only the head's echo: turn the head or press a button on the meter; (39|4[01])[.][0-9] s left", echo
-    )
-    assert re.fullmatch(
-        r"a damaged answer \(its CRC is wrong\): press the head flat .*; (3[5-9]|40)[.][0-9] s left", damage
-    )
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], [PORT, "60", "--help"], ["-h", "--wait", "5", "--bogus"]],
+    ids=words_of,
+)
+def test_help_with_whatever_else(call, arguments):
+    result = call(*arguments)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("usage: kamstrup_read.py [options] PORT REGISTER [IDX]\n")
 
 
-def test_the_last_try_is_told_in_the_error_alone():
-    with sim.KmpMeter(always=sim.silence) as meter:
-        code, _, lines = on_a_terminal(meter.port, 60, "--wait", 3)
-    assert code == 4
-    assert len(lines) == 2
-    assert lines[0].startswith("no answer from the meter: press a button")
-    assert lines[1].startswith("kamstrup_read: no answer from the meter in 2 of 2 tries")
+def test_version(call):
+    run("--version").printed(f"kamstrup_read {kr.__version__}")
+    call(PORT, "60", "--version").printed(f"kamstrup_read {kr.__version__}")
 
 
-def test_a_busy_port_is_told_once():
-    with sim.KmpMeter() as meter:
-        holder = kr.open_port(meter.port, 1200)
-        timer = threading.Timer(3, holder.close)
-        timer.start()
-        code, out, lines = on_a_terminal(meter.port, 60)
-        timer.join()
-    assert (code, out) == (0, "16.235 GJ\n")
-    assert lines == [f"{meter.port} is busy: another program is using it; 10.0 s left"]
+# A system that has no thread for the program
+
+NO_THREADS = """
+import _thread
+
+def refuse(*_, **__):
+    raise RuntimeError("can't start new thread")
+
+_thread.start_new_thread = _thread.start_new = _thread.start_joinable_thread = refuse
+"""
 
 
-def test_nothing_is_told_where_nothing_goes_wrong():
-    with sim.KmpMeter() as meter:
-        assert on_a_terminal(meter.port, 60) == (0, "16.235 GJ\n", [])
-
-
-def test_tries_are_not_told_on_a_pipe():
-    with sim.KmpMeter(faults=[sim.silence]) as meter:
-        assert run(meter.port, 60).err == ""
-
-
-# Output that can't be written; things that are missing
-
-
-def shell(command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command.replace("PROGRAM", f"{sys.executable} {PROGRAM}")],
-        env=environment(),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-
-
-def test_head_may_stop_reading():
-    with sim.KmpMeter() as meter:
-        done = shell(f"PROGRAM {meter.port} all | head -n 1")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("   60  E1")
-    done = shell("PROGRAM --list-registers | head -n 1")
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="a device of Linux")
-def test_full_disk():
-    with sim.KmpMeter() as meter:
-        done = shell(f"PROGRAM {meter.port} 60 > /dev/full")
-        failed = shell(f"PROGRAM {meter.port} 60 1 --dry-run --url http://127.0.0.1:9 > /dev/full")
-    assert done.returncode == failed.returncode == 1
-    assert failed.stderr == done.stderr
-    assert re.fullmatch("kamstrup_read: the output can't be written: .*\n", done.stderr)
-
-
-def test_nowhere_to_write_errors_to():
-    with sim.KmpMeter(faults=[sim.silence]) as meter:
-        assert shell(f"PROGRAM -v {meter.port} 60 2> /dev/full").stdout == "16.235 GJ\n"
-        assert shell(f"PROGRAM {meter.port} 61 2> /dev/full").returncode == 6
-        assert shell(f"PROGRAM -v {meter.port} 60 2> >(true)").returncode == 0
-
-
-def test_closed_stdout_is_no_failure_of_a_push():
+@pytest.mark.parametrize("options", [[], ["--dry-run"]], ids=["push", "dry run"])
+def test_without_threads(options, tmp_path):
+    """A push goes on: it is only slower."""
+    (tmp_path / "sitecustomize.py").write_text(NO_THREADS)
     with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
-        done = shell(f"PROGRAM {meter.port} 60 12 --url {domoticz.url} >&-")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert domoticz.pushes == [("12", "16.235")]
+        result = run(
+            *(meter.port, 60, 12, "--multiply", 1000, "--url", domoticz.url, *options),
+            env={"PYTHONPATH": str(tmp_path)},
+        )
+    assert (result.code, result.err) == (0, "")
+    assert domoticz.pushes == ([] if options else [("12", "16235")])
 
 
-@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
-def test_closed_streams(closed):
+def test_without_threads_a_network_port_is_read(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_THREADS)
+    with sim.KmpMeter() as meter, SerialServer(meter.port) as server:
+        run(server.url, 60, env={"PYTHONPATH": str(tmp_path)}).printed("16.235 GJ")
+
+
+def test_without_threads_rfc2217_is_impossible(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_THREADS)
+    with sim.KmpMeter() as meter, SerialServer(meter.port, "rfc2217") as server:
+        result = run(server.url, 60, "--wait", 0, env={"PYTHONPATH": str(tmp_path)})
+    result.failed(3, server.url, "can't start new thread")
+
+
+# Ctrl-C
+
+# A module whose import takes as long as the test wants. Then the real one is imported.
+SLOW_MODULE = """
+import os
+import sys
+import time
+
+folder = os.path.dirname(__file__)
+open(os.path.join(folder, "begun"), "w").close()
+while not os.path.exists(os.path.join(folder, "go on")):
+    time.sleep(0.01)
+sys.path.remove(folder)
+del sys.modules[__name__]
+__import__(__name__)
+"""
+
+
+def start_with_slow_import(
+    module: str, folder: pathlib.Path, sigint: signal.Handlers, *arguments: object
+) -> subprocess.Popen[str]:
+    """The program, once it imports this module."""
+    (folder / f"{module}.py").write_text(SLOW_MODULE)
+    job = start(*arguments, env={"PYTHONPATH": str(folder)}, sigint=sigint)
+    wait_for((folder / "begun").exists)
+    return job
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("module", ["argparse", "decimal", "serial", "requests"])
+def test_ctrl_c_during_an_import_is_silent(module, tmp_path):
     with sim.KmpMeter() as meter:
-        done = shell(f"PROGRAM {meter.port} 60 {closed}")
-        assert (done.returncode, done.stdout) == (0, "16.235 GJ\n")
-        failed = shell(f"PROGRAM {meter.port} 61 {closed}")
-        assert (failed.returncode, failed.stdout) == (6, "")
+        job = start_with_slow_import(module, tmp_path, signal.SIG_DFL, meter.port, 60, 12)
+        job.send_signal(signal.SIGINT)
+        result = finish(job)
+    assert (result.out, result.err) == ("", "")
+    assert result.code in (-signal.SIGINT, 130)
 
 
-@pytest.mark.parametrize(("module", "options", "code"), [("serial", [], 3), ("requests", ["1"], 7)])
-@pytest.mark.parametrize("broken", ["raise ImportError", "raise AttributeError('x')", "def"])
-def test_a_missing_or_broken_library(module, options, code, broken, tmp_path):
-    (tmp_path / f"{module}.py").write_text(broken + "\n")
+@pytest.mark.parametrize("module", ["decimal", "serial"])
+def test_sigint_stays_ignored(module, tmp_path):
+    """As in a shell script's background job."""
     with sim.KmpMeter() as meter:
-        result = run(meter.port, 60, *options, env={"PYTHONPATH": str(tmp_path)})
-    assert result.code == code
-    assert "sudo apt install python3-" in result.one_line()
+        job = start_with_slow_import(module, tmp_path, signal.SIG_IGN, meter.port, 60)
+        job.send_signal(signal.SIGINT)
+        (tmp_path / "go on").touch()
+        finish(job).printed("16.235 GJ")
 
 
-def test_it_is_a_module_too():
-    with sim.KmpMeter() as meter:
-        code = f"from kamstrup_read import read_register; print(repr(read_register({meter.port!r}, 60)))"
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
-    assert done.stdout == b"Reading(register=60, value=Decimal('16.235'), unit='GJ')\n"
+def test_ctrl_c_while_the_meter_is_silent():
+    with sim.KmpMeter(always=sim.silence) as meter:
+        job = start(meter.port, 60, "--timeout", LIMIT)
+        wait_for(lambda: meter.requests)
+        job.send_signal(signal.SIGINT)
+        result = finish(job)
+    assert result[:3] == (130, "", "")

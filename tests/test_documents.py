@@ -1,7 +1,17 @@
-"""README, crontab.example, requirements: what stands in them is true."""
+"""README, crontab.example and requirements.txt: what they say is true.
+
+what README shows                          test
+------------------------------------------ ----------------------------------------------
+commands with their output                 test_outputs_in_the_readme_are_real
+other calls                                test_every_call_in_the_readme_is_accepted
+the table of sensors                       test_sensors_made_by_hand_are_those_that_create_makes
+messages                                   test_no_message_in_the_readme_is_lost
+options, exit codes, links, Python code    test_every_option_..., test_links_..., ...
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,28 +20,35 @@ import sys
 import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
-from conftest import ROOT, environment, run
+from program import PROGRAM, ROOT, environment, run
 
 import kamstrup_read as kr
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CRONTAB = (ROOT / "crontab.example").read_text(encoding="utf-8")
+SOURCE = PROGRAM.read_text(encoding="utf-8")
 SESSIONS = re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-SHOWN = [
-    (command, output)
-    for session in SESSIONS
-    for command, output in re.findall(r"^\$ (kamstrup_read.py .*)\n((?:(?!\$).*\n)*)", session, re.MULTILINE)
-]
+COMMAND_AND_OUTPUT = re.compile(r"^\$ (kamstrup_read.py .*)\n((?:(?!\$).*\n)*)", re.MULTILINE)
+SHOWN = [pair for session in SESSIONS for pair in COMMAND_AND_OUTPUT.findall(session)]
 CRON_JOBS = [line.split(None, 5)[5] for line in CRONTAB.splitlines() if re.match(r"[0-9*]", line)]
+CRON_VARIABLES = dict(re.findall(r"^([A-Z_]+)=(.*)$", CRONTAB, re.MULTILINE))
 
 
-def variables(crontab: str) -> dict[str, str]:
-    return dict(re.findall(r"^([A-Z_]+)=(.*)$", crontab, re.MULTILINE))
+def section(title: str) -> str:
+    """What README says under a heading, up to the next one of its kind."""
+    return re.split(r"^## ", README.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
 
 
-def test_there_are_commands_to_check():
-    assert len(SHOWN) == 10
-    assert len(CRON_JOBS) == 2
+def rows(text: str) -> list[list[str]]:
+    """The cells of a table's rows."""
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_readme_shows_the_main_uses():
+    shown = " ".join(command for command, _ in SHOWN)
+    for use in (" 60", " 12 ", "--create", " all", "--json", "--dry-run", "-v", "--help", "mc66"):
+        assert use in shown
 
 
 @pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])
@@ -39,101 +56,156 @@ def test_outputs_in_the_readme_are_real(command, output):
     words = shlex.split(command)[1:]
     meter = sim.Mc66Meter() if "mc66" in words else sim.KmpMeter()
     with meter, fake.FakeDomoticz() as domoticz:
+        if "--create" in words:  # the new sensor's idx is 12
+            domoticz.devices = {
+                idx: device for idx, device in domoticz.devices.items() if int(idx) < 12
+            }
         result = run(
             *[meter.port if word == "/dev/ttyUSB0" else word for word in words],
             env={"DOMOTICZ_URL": domoticz.url},
         )
+    shown = (result.err + result.out).replace(f" --url {domoticz.url}", "")
+    shown = shown.replace(domoticz.url, kr.DEFAULT_URL).replace(meter.port, "/dev/ttyUSB0")
     assert result.code == 0
-    shown = (result.err + result.out).replace(domoticz.url, "http://127.0.0.1:8080")
     assert shown == output
 
 
-def examples() -> list[str]:
-    """Every other call that the README shows, between backticks or in a block."""
-    found = re.findall(r"kamstrup_read\.py (/[^`|\n]*|--[^`|\n]*)", README)
-    return sorted(set(found))
+def test_a_progress_line_is_as_the_readme_shows_it():
+    line = re.search(
+        r"^    (only the head's echo: .*?); \.\.\.; [0-9]+ s left$", README, re.MULTILINE
+    )
+    seen, advice = line.group(1).split(": ")
+    assert seen == kr.EchoOnlyError.seen
+    assert kr.EchoOnlyError.advice.startswith(advice)
 
 
-@pytest.mark.parametrize("arguments", [text for text in examples() if "..." not in text and "--help" not in text])
-def test_every_call_in_the_readme_is_accepted(arguments):
-    args = kr.parse(shlex.split(arguments))
-    assert args.list_registers or args.register
+def calls() -> list[str]:
+    """The calls between backticks or in a block, without the program's name."""
+    found = set(re.findall(r"kamstrup_read\.py (/[^`|\n]*|--[^`|\n]*)", README))
+    return sorted(call for call in found if "..." not in call)
 
 
-@pytest.mark.parametrize("job", CRON_JOBS)
-def test_cron_jobs_are_accepted_and_work(job):
-    program, *arguments = shlex.split(job)[1:]
-    assert program == "$READ"
-    named = variables(CRONTAB)
-    assert kr.parse([named["PORT"] if word == "$PORT" else word for word in arguments]).idx in (12, 13)
-    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
-        env = environment(PORT=meter.port, READ=str(ROOT / "kamstrup_read.py"), DOMOTICZ_URL=domoticz.url)
-        command = job.replace("python3", shlex.quote(sys.executable), 1)
-        done = subprocess.run(["/bin/sh", "-c", command], env=env, capture_output=True, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
-        assert domoticz.svalues in ({"12": "16235"}, {"13": "147307"})
+@pytest.mark.parametrize("call", calls())
+def test_every_call_in_the_readme_is_accepted(call):
+    args = kr.parse(shlex.split(call))
+    assert args.help or args.list_registers or args.port
 
 
-def test_crontab_has_its_variables_at_the_top_and_both_jobs_in_the_same_minute():
-    lines = [line for line in CRONTAB.splitlines() if line and not line.startswith("#")]
-    assert [line.partition("=")[0] for line in lines[:3]] == ["DOMOTICZ_URL", "PORT", "READ"]
-    assert variables(CRONTAB)["PORT"].startswith("/dev/serial/by-id/")
-    assert {tuple(line.split()[:5]) for line in lines[3:]} == {("5", "*", "*", "*", "*")}
+def test_every_option_and_exit_code_is_in_the_readme():
+    options = section("All options")
+    assert run("--help").out in options
+    codes = {int(cells[1]) for cells in rows(section("Troubleshooting"))}
+    errors = [kind for kind in vars(kr).values() if isinstance(kind, type)]
+    known = {kind.exit_code for kind in errors if issubclass(kind, kr.KamstrupError)}
+    assert codes <= known
+    for code in known:
+        assert f"  {code}  " in options
 
 
-def test_script_metadata_and_requirements_agree():
-    program = (ROOT / "kamstrup_read.py").read_text()
-    block = re.search(r"^# /// script\n((?:#.*\n)+?)# ///$", program, re.MULTILINE).group(1)
-    listed = re.findall(r'"([a-z]+>=[0-9.]+)"', block.split("dependencies")[1])
-    assert listed == (ROOT / "requirements.txt").read_text().split() == ["pyserial>=3.5", "requests>=2.25"]
-    assert 'requires-python = ">=3.9"' in block
-
-
-def test_every_message_is_in_the_troubleshooting_table():
-    table = README.split("## Troubleshooting")[1].split("## MULTICAL")[0]
-    kinds = [kind for kind in vars(kr).values() if isinstance(kind, type) and issubclass(kind, kr.TryFailed)]
-    messages = [kind.seen for kind in kinds if kind.seen]
-    messages += [words for reason in kr.TROUBLE.values() for words in re.findall(r"^[^:;,]+", reason)]
-    messages += ["stayed busy", "vanished", "does not exist", "no permission to use", "is no serial port"]
-    messages += ["did not answer in time", "can't be verified", "is not known", "nothing listens", "idx"]
+def test_no_message_in_the_readme_is_lost():
+    messages = [cells[0].strip("`") for cells in rows(section("Troubleshooting"))]
+    texts = re.sub(r'"\s+f?"', "", SOURCE)  # texts that go on in the next line
     for message in messages:
-        assert message in table
+        assert message in texts
 
 
-def test_every_exit_code_is_told():
-    table = README.split("## Troubleshooting")[1].split("## MULTICAL")[0]
-    told = {int(code) for code in re.findall(r"^\| .* \| ([0-9]+) \|", table, re.MULTILINE)}
-    kinds = [kind for kind in vars(kr).values() if isinstance(kind, type) and issubclass(kind, kr.KamstrupError)]
-    assert told == {1} | {kind.exit_code for kind in kinds}
+def test_sensors_made_by_hand_are_those_that_create_makes():
+    for quantity, kind, settings, option, pushed in rows(section("Domoticz")):
+        units = re.findall(r"\b(GJ|MWh|Gcal|kWh|m3)\b", quantity)
+        if quantity.startswith("temperature"):
+            units = ["C"]
+        for unit in units or ["kW", "l/h"]:
+            sensor = kr.recommended_sensor(unit)
+            assert kind == sensor.kind
+            assert (option == f"`--multiply {sensor.factor}`") == (sensor.factor != 1)
+            assert pushed == ("16235" if sensor.factor == 1000 else "16.235")
+            for word in ("Energy", "Water", "Custom"):
+                assert (f"Type {word}" in sensor.settings) == (f"Type {word}" in settings)
 
 
-@pytest.mark.parametrize("number", [42_000])
-def test_damage_at_scale(number):
-    """A smaller number than `python tests/damage.py` decodes, with a fixed seed."""
-    import damage
-
-    done, wrong = damage.run(number, seed=7)
-    assert min(done[kind] for kind in damage.PROMISED) > number / 15
-    assert sum(wrong[kind] for kind in damage.PROMISED) == 0
-    assert sum(wrong.values()) <= 3  # 2^-16 of 29,000 would be half a one
-
-
-def test_soak():
-    """Fewer rounds than `python tests/soak.py` has."""
-    import soak
-
-    done = soak.run(rounds=150, seed=3)
-    assert done.wrong == []
-    assert done.codes[0] > 75
-    assert len(done.codes) >= 4
+def test_links_lead_somewhere():
+    headings = re.findall(r"^##+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub("[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in headings}
+    for target in re.findall(r"\]\(([^)]*)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists()
 
 
-def test_the_project_speaks_of_itself_alone():
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
-    files = listed.stdout.split() or [str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")]
-    visible = {name.split("/")[0] for name in files if not name.startswith(".")}
-    assert visible <= {"kamstrup_read.py", "README.md", "requirements.txt", "crontab.example", "tests"}
+def test_the_contents_list_every_section():
+    contents = README.split("Contents:")[1].split("\n\n")[0]
+    headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
+    assert re.findall(r"\[(.*?)\]", contents) == headings
 
 
-def test_the_module_is_ascii():
-    assert (ROOT / "kamstrup_read.py").read_bytes().isascii()
+def test_the_python_code_in_the_readme_works():
+    code = re.search(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL).group(1)
+    with sim.KmpMeter() as meter:
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("/dev/ttyUSB0", meter.port)],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+    assert done.stderr == ""
+    assert done.stdout == "16.235 GJ\n16.235 GJ\n147.307 m3\n67.25 C\n"
+
+
+def test_cron_jobs_read_and_push(tmp_path):
+    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
+        logged = run_cron_jobs(tmp_path, PORT=meter.port, DOMOTICZ_URL=domoticz.url)
+    assert logged == ""
+    assert domoticz.svalues == {"12": "16235", "13": "147307"}
+
+
+def test_cron_jobs_log_what_goes_wrong(tmp_path):
+    logged = run_cron_jobs(tmp_path, PORT="/dev/ttyNONE")
+    assert logged.count("kamstrup_read: /dev/ttyNONE does not exist") == 2
+
+
+def test_cron_jobs_use_the_login_in_its_file(tmp_path):
+    login = tmp_path / "login"
+    login.write_text("export DOMOTICZ_USER=meter\nexport DOMOTICZ_PASSWORD=hush\n")
+    users = {"meter": fake.User("hush")}
+    with sim.KmpMeter() as meter, fake.FakeDomoticz(users=users, plain_login=True) as domoticz:
+        variables = {"PORT": meter.port, "DOMOTICZ_URL": domoticz.url}
+        refused = run_cron_jobs(tmp_path, **variables)
+        logged = run_cron_jobs(tmp_path, LOGIN=str(login), **variables)
+    assert refused.count("needs a login") == 2
+    assert logged == ""
+    assert domoticz.svalues == {"12": "16235", "13": "147307"}
+
+
+def run_cron_jobs(folder, **variables: str) -> str:
+    """Run the jobs of crontab.example as cron does; what they hand to logger."""
+    log = folder / "log"
+    log.write_text("")
+    logger = folder / "logger"
+    logger.write_text(f'#!/bin/sh\n[ "$*" = "-t kamstrup" ] && cat >> {shlex.quote(str(log))}\n')
+    logger.chmod(0o755)
+    path = f"{folder}:{os.path.dirname(sys.executable)}:/usr/bin:/bin"
+    known = {**CRON_VARIABLES, "LOGIN": str(folder / "none"), "READ": str(PROGRAM), **variables}
+    for job in CRON_JOBS:
+        command = job.replace("python3", shlex.quote(sys.executable), 1)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            env=environment(PATH=path, **known),
+            capture_output=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (b"", b"")
+    return log.read_text()
+
+
+def test_the_crontab_has_two_jobs_in_the_same_minute():
+    lines = [line.split()[:5] for line in CRONTAB.splitlines() if re.match(r"[0-9*]", line)]
+    assert lines == [["5", "*", "*", "*", "*"]] * 2
+
+
+def test_no_secret_is_among_the_variables_of_the_crontab():
+    """Cron puts them into the head of each mail."""
+    assert set(CRON_VARIABLES) == {"READ", "PORT", "DOMOTICZ_URL", "LOGIN"}
+    assert "PASSWORD" not in CRONTAB

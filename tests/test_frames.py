@@ -1,4 +1,13 @@
-"""Frames: CRC, stuffing, requests, answers; against recorded frames and generated ones."""
+"""KMP frames: CRC, stuffing, requests and responses; recorded ones, generated ones, damaged ones.
+
+what                                       test
+------------------------------------------ ---------------------------------------------------
+recorded frames of real meters             test_requests_equal_..., test_recorded_responses_...
+stuffing, undone in one pass               test_unstuffing_..., test_bytes_that_look_like_escapes
+everything that is not a sound response    test_everything_else_is_refused
+one wrong bit, anywhere                    test_one_wrong_bit_is_always_noticed
+a million damaged responses, in short      test_damage_at_scale
+"""
 
 from __future__ import annotations
 
@@ -6,6 +15,7 @@ import json
 import pathlib
 import re
 
+import damage
 import pytest
 import simulated_meter as sim
 from hypothesis import given
@@ -51,9 +61,9 @@ def test_requests_equal_the_recorded_ones_byte_for_byte(row):
 
 
 @pytest.mark.parametrize("row", SOUND, ids=names(SOUND))
-def test_recorded_answers_decode_to_their_known_values(row):
+def test_recorded_responses_decode_to_their_known_values(row):
     registers = row["decoded"]["registers"]
-    blocks = kr.decode_answer(wire(row), [register["id"] for register in registers])
+    blocks = kr.decode_response(wire(row), [register["id"] for register in registers])
     readings = [kr.decode_block(*item) for item in blocks.items()]
     assert [reading.register for reading in readings] == [register["id"] for register in registers]
     for reading, register in zip(readings, registers):
@@ -65,9 +75,9 @@ def test_recorded_answers_decode_to_their_known_values(row):
 
 
 @pytest.mark.parametrize("row", DAMAGED, ids=names(DAMAGED))
-def test_recorded_answer_with_a_misprinted_crc_is_refused(row):
-    with pytest.raises(kr.Damaged, match="CRC"):
-        kr.decode_answer(wire(row), [128])
+def test_recorded_response_with_a_misprinted_crc_is_refused(row):
+    with pytest.raises(kr.DamagedResponseError, match="CRC"):
+        kr.decode_response(wire(row), [128])
 
 
 @pytest.mark.parametrize("number", [0, 9])
@@ -83,27 +93,29 @@ def test_unstuffing_undoes_stuffing(data):
     assert not set(stuffed) & (set(kr.RESERVED) - {kr.ESCAPE})
 
 
-@pytest.mark.parametrize("reserved", kr.RESERVED)
-@pytest.mark.parametrize("place", range(4))
-def test_each_reserved_byte_in_each_place_of_a_value(reserved, place):
-    value = bytes(reserved if at == place else 0x11 for at in range(4))
-    frame = sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, value))
-    assert kr.decode_answer(frame, [60]) == {60: (8, 0x43, value)}
+def test_each_reserved_byte_in_each_place_of_a_value():
+    for reserved in kr.RESERVED:
+        for place in range(4):
+            value = bytes(reserved if at == place else 0x11 for at in range(4))
+            frame = sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, value))
+            assert kr.decode_response(frame, [60]) == {60: (8, 0x43, value)}
 
 
 @pytest.mark.parametrize("value", ["1BE47F", "1BF9", "1B1B", "1B7FE4", "80400D061B"])
 def test_bytes_that_look_like_escapes_in_a_value(value):
     raw = bytes.fromhex(value)
     frame = sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0, raw))
-    assert kr.decode_answer(frame, [60]) == {60: (8, 0, raw)}
+    assert kr.decode_response(frame, [60]) == {60: (8, 0, raw)}
 
 
-@given(st.lists(st.tuples(REGISTER_IDS, st.integers(0, 255), st.integers(0, 255), VALUES), max_size=8))
-def test_generated_answers_of_the_other_implementation(blocks):
+@given(
+    st.lists(st.tuples(REGISTER_IDS, st.integers(0, 255), st.integers(0, 255), VALUES), max_size=8)
+)
+def test_generated_responses_of_the_other_implementation(blocks):
     unique = {block[0]: block for block in blocks}
     content = b"\x3f\x10" + b"".join(sim.block(*block) for block in unique.values())
     expected = {register: tuple(block) for register, *block in unique.values()}
-    assert kr.decode_answer(sim.frame(0x40, content), list(unique)) == expected
+    assert kr.decode_response(sim.frame(0x40, content), list(unique)) == expected
 
 
 @given(st.lists(REGISTER_IDS, min_size=1, max_size=8))
@@ -113,7 +125,7 @@ def test_the_other_implementation_reads_our_requests(registers):
     assert content == bytes((0x3F, 0x10, len(registers))) + ids
 
 
-def answer(content: str) -> bytes:
+def response(content: str) -> bytes:
     return sim.frame(0x40, bytes.fromhex(content))
 
 
@@ -123,39 +135,39 @@ GOOD = "3F10 003C 08 04 43 00003F6B"
 @pytest.mark.parametrize(
     ("frame", "error", "what"),
     [
-        (b"", kr.Damaged, "start or no stop"),
-        (b"\x40\x0d", kr.Damaged, "CRC"),
-        (b"\x40\x00\x00\x0d", kr.Damaged, "CRC"),
-        (answer(GOOD)[1:], kr.Damaged, "start or no stop"),
-        (answer(GOOD)[:-1], kr.Damaged, "start or no stop"),
-        (b"\x80" + answer(GOOD)[1:], kr.Damaged, "start or no stop"),
-        (b"\x40\x3f\x10\x1b\x55\x00\x00\x0d", kr.Damaged, "escape"),
-        (b"\x40\x3f\x10\x00\x1b\x0d", kr.Damaged, "escape"),
-        (b"\x40\x3f\x80\x10\x00\x0d", kr.Damaged, "without an escape"),
-        (b"\x40\x3f\x06\x10\x00\x0d", kr.Damaged, "without an escape"),
-        (answer("3E10 003C 08 04 43 00003F6B"), kr.OtherAnswer, "3e10"),
-        (answer("3F02 01234567"), kr.OtherAnswer, "3f02"),
-        (answer("3F10 003D 08 04 43 00003F6B"), kr.OtherAnswer, "register 61"),
-        (answer("3F10 003C 08 05 43 00003F6B"), kr.Damaged, "lengths"),
-        (answer("3F10 003C 08 03 43 00003F6B"), kr.Damaged, "lengths"),
-        (answer("3F10 003C 08 00 43"), kr.Damaged, "lengths"),
-        (answer("3F10 003C 08 04"), kr.Damaged, "lengths"),
-        (answer(GOOD + "00"), kr.Damaged, "lengths"),
-        (answer(GOOD + GOOD[4:]), kr.Damaged, "add up"),
+        (b"", kr.DamagedResponseError, "start or no stop"),
+        (b"\x40\x0d", kr.DamagedResponseError, "CRC"),
+        (b"\x40\x00\x00\x0d", kr.DamagedResponseError, "CRC"),
+        (response(GOOD)[1:], kr.DamagedResponseError, "start or no stop"),
+        (response(GOOD)[:-1], kr.DamagedResponseError, "start or no stop"),
+        (b"\x80" + response(GOOD)[1:], kr.DamagedResponseError, "start or no stop"),
+        (b"\x40\x3f\x10\x1b\x55\x00\x00\x0d", kr.DamagedResponseError, "not an escaped byte"),
+        (b"\x40\x3f\x10\x00\x1b\x0d", kr.DamagedResponseError, "in the middle"),
+        (b"\x40\x3f\x80\x10\x00\x0d", kr.DamagedResponseError, "without an escape"),
+        (b"\x40\x3f\x06\x10\x00\x0d", kr.DamagedResponseError, "without an escape"),
+        (response("3E10 003C 08 04 43 00003F6B"), kr.WrongResponseError, "address 3e, CID 10"),
+        (response("3F02 01234567"), kr.WrongResponseError, "CID 02"),
+        (response("3F10 003D 08 04 43 00003F6B"), kr.WrongResponseError, "register 61"),
+        (response("3F10 003C 08 05 43 00003F6B"), kr.DamagedResponseError, "lengths"),
+        (response("3F10 003C 08 03 43 00003F6B"), kr.DamagedResponseError, "lengths"),
+        (response("3F10 003C 08 00 43"), kr.DamagedResponseError, "lengths"),
+        (response("3F10 003C 08 04"), kr.DamagedResponseError, "lengths"),
+        (response(GOOD + "00"), kr.DamagedResponseError, "lengths"),
+        (response(GOOD + GOOD[4:]), kr.DamagedResponseError, "twice"),
     ],
 )
 def test_everything_else_is_refused(frame, error, what):
     with pytest.raises(error, match=re.escape(what)):
-        kr.decode_answer(frame, [60])
+        kr.decode_response(frame, [60])
 
 
 def test_a_register_that_the_meter_lacks_is_left_out():
-    assert kr.decode_answer(answer("3F10"), [60]) == {}
-    assert list(kr.decode_answer(answer(GOOD), [59, 60])) == [60]
+    assert kr.decode_response(response("3F10"), [60]) == {}
+    assert list(kr.decode_response(response(GOOD), [59, 60])) == [60]
 
 
 def test_frames_are_found_between_echo_and_noise():
-    good = answer(GOOD)
+    good = response(GOOD)
     echo = kr.encode_request([60])
     assert kr.find_frames(good) == [good]
     assert kr.find_frames(echo + b"\0" + good + b"\x55") == [good]
@@ -168,17 +180,56 @@ def test_frames_are_found_between_echo_and_noise():
 def test_arbitrary_bytes_bring_only_the_modules_own_errors(data):
     for frame in kr.find_frames(data + kr.STOP):
         try:
-            kr.decode_answer(frame, [60])
-        except kr.TryFailed:
+            kr.decode_response(frame, [60])
+        except kr.AttemptError:
             continue
 
 
+BLOCKS = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 255), st.integers(0, 255), VALUES)
+
+
+@given(st.lists(BLOCKS, min_size=1, max_size=4))
+def test_whatever_is_in_a_sound_response_can_be_shown(blocks):
+    """All units, exponents and values: a reading is one line of plain characters."""
+    unique = {block[0]: block for block in blocks}
+    content = b"\x3f\x10" + b"".join(sim.block(*block) for block in unique.values())
+    found = kr.decode_response(sim.frame(0x40, content), list(unique))
+    assert list(found) == list(unique)
+    for register, block in found.items():
+        assert re.fullmatch("[ -~]+", str(kr.decode_block(register, block)))
+
+
 @given(st.binary(min_size=2, max_size=40))
-def test_arbitrary_bytes_with_a_right_crc_bring_only_the_modules_own_errors(content):
+def test_any_content_with_a_right_crc_is_decoded_or_refused(content):
+    """Nothing but the module's own errors comes out of it."""
+    frame = sim.frame(0x40, b"\x3f\x10" + content)
     try:
-        blocks = kr.decode_answer(sim.frame(0x40, content), range(0x10000))
-    except kr.TryFailed:
+        blocks = kr.decode_response(frame, range(0x10000))
+    except kr.AttemptError:
         return
-    for register, block in blocks.items():
-        reading = kr.decode_block(register, block)
-        assert re.fullmatch(r"[ -~]*", str(reading))
+    assert (
+        b"".join(
+            sim.block(register, unit, sign_exponent, value)
+            for register, (unit, sign_exponent, value) in blocks.items()
+        )
+        == content
+    )
+
+
+def test_one_wrong_bit_is_always_noticed():
+    good = response(GOOD)
+    for at in range(len(good)):
+        for bit in range(8):
+            wrong = good[:at] + bytes((good[at] ^ 1 << bit,)) + good[at + 1 :]
+            for frame in kr.find_frames(wrong):
+                with pytest.raises(kr.AttemptError):
+                    kr.decode_response(frame, [60])
+
+
+def test_damage_at_scale():
+    """Fewer responses than `python tests/damage.py` damages, with a fixed seed."""
+    number = 42_000
+    done, wrong = damage.run(number, seed=7)
+    assert min(done[kind] for kind in damage.PROMISED) > number / 15
+    assert sum(wrong[kind] for kind in damage.PROMISED) == 0
+    assert sum(wrong.values()) <= 3  # 2^-16 of 29,000 would be half a one

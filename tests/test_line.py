@@ -1,31 +1,86 @@
-"""The table of faults of the line: the real program against the simulated meter.
+"""One exchange, attempts, `all`, and the times between them.
 
-fault                                            expected
------------------------------------------------- -----------------------------------------
-echo, 00, noise, restart, late answer, twice     the value               test_read_all_the_same
-silence, damage, other answers for a while       the value, later        test_tried_again
-silence, echo only                               4 and its advice        test_given_up
-noise, drip, damage, other answers for ever      5 and its advice        test_given_up
-each byte with a flipped bit                     never a wrong value     test_one_flipped_bit
-no such register                                 6 at once               test_no_such_register
-requests too early                               never                   test_rest_*
+situation                                        test
+------------------------------------------------ ---------------------------------------------
+echo, 00, noise, restart, late response, twice   test_read_all_the_same
+silence, damage, other responses for a while     test_retried
+the same for ever                                test_given_up
+empty responses                                  test_empty_response_...
+responses that are late                          test_late_responses_lose_nothing_silently, ...
+quiet times                                      test_rest_..., test_pause_..., test_a_byte_...
+deadlines                                        test_ends_..., test_noise_...
+a stopped process                                test_a_stopped_process_...
+another program that reads the port              test_another_program_...
+`all`                                            test_all_...
+what is reported meanwhile                       test_progress_..., test_verbose_...
 """
 
 from __future__ import annotations
 
 import gc
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
 import time
 from decimal import Decimal
 
 import pytest
 import simulated_meter as sim
-from conftest import LONGEST_TRY, SLACK, run
+from fake_serial import connect
+from program import LIMIT, SLACK, command, environment, finish, run, start
 
 import kamstrup_read as kr
 
-SILENT = ("no answer from the meter", "button", "mc66")
-DAMAGED = ("a damaged answer", "press the head flat")
-OTHER = ("an answer to another question", "no other program")
+BYTE_TIME = 11 / 1200  # s
+REQUEST_TIME = 9 * BYTE_TIME  # s that the request for one register is on the wire
+RESPONSE_TIME = 15 * BYTE_TIME  # s, with a 4-byte value
+REGISTERS = sim.example()
+EMPTY = sim.frame(0x40, b"\x3f\x10")
+BAD_CRC = sim.frame(0x40, b"\x3f\x10" + sim.block(60, *REGISTERS[60]), crc_error=1)
+
+
+def response_to(request: bytes) -> bytes:
+    """What a healthy meter sends."""
+    ids = sim.requested_registers(sim.content_of(request, 0x80))
+    blocks = [sim.block(number, *REGISTERS[number]) for number in ids if number in REGISTERS]
+    return sim.frame(0x40, b"\x3f\x10" + b"".join(blocks))
+
+
+def right(request: bytes, _number: int):
+    return [(0.01, response_to(request))]
+
+
+def silent(_request: bytes, _number: int):
+    return []
+
+
+def sequence(*responses: bytes | None):
+    """These responses, one after the other, and right ones from then on. None: silence."""
+
+    def respond(request: bytes, number: int):
+        if number >= len(responses):
+            return right(request, number)
+        response = responses[number]
+        return [] if response is None else [(0.01, response)]
+
+    return respond
+
+
+def read_all(port, **options) -> tuple[list[int], str]:
+    """The registers that `all` brought, and the message about the others."""
+    found = []
+    try:
+        for reading in kr.Meter("port", **options).read_all():
+            found.append(reading.register)
+    except kr.KamstrupError as error:
+        return found, str(error)
+    return found, ""
+
+
+# One register
 
 
 @pytest.mark.parametrize(
@@ -34,55 +89,104 @@ OTHER = ("an answer to another question", "no other program")
         pytest.param(sim.right, id="nothing wrong"),
         pytest.param(sim.around(before=b"\0"), id="a lone 00 first"),
         pytest.param(sim.around(before=b"\x55\xaa\x12\xff"), id="noise first"),
-        pytest.param(sim.around(before=b"\x55\x0d\x40\x12\x0d\x40\x1b"), id="noise that looks like frames"),
+        pytest.param(sim.around(before=b"\x55\x0d\x40\x12\x0d\x40\x1b"), id="noise like frames"),
         pytest.param(sim.restart, id="the frame starts again in the middle"),
-        pytest.param(sim.twice, id="two answers back to back"),
-        pytest.param(sim.around(after=b"\x40\x3f\x10"), id="more after the answer"),
-        pytest.param(sim.late(1.5), id="the answer starts 1.5 s late"),
+        pytest.param(sim.twice, id="two responses back to back"),
+        pytest.param(sim.around(after=b"\x40\x3f\x10"), id="more after the response"),
+        pytest.param(sim.late(1.5), id="the response starts 1.5 s late"),
         pytest.param(sim.around(before=bytes(range(0x41, 0x80)) * 300), id="20 kB of noise first"),
     ],
 )
 @pytest.mark.parametrize("echo", [False, True], ids=["", "echoing head"])
 def test_read_all_the_same(fault, echo):
     with sim.KmpMeter(faults=[fault], echo=echo) as meter:
-        result = run(meter.port, 60, "--wait", 0)
-    assert (result.code, result.out, result.err) == (0, "16.235 GJ\n", "")
-    assert result.seconds < 1.5 + SLACK
+        run(meter.port, 60, "--wait", 10).printed("16.235 GJ")
+        assert len(meter.requests) <= 2  # a slow computer may give up on what is 1.5 s late
+
+
+@pytest.mark.parametrize("delay", [0, 1.55])
+@pytest.mark.parametrize("registers", [[60], list(range(60, 68))], ids=["one register", "eight"])
+def test_a_response_that_begins_in_time_is_never_given_up(monkeypatch, delay, registers):
+    values = dict.fromkeys(registers, (8, 0x43, b"\x80\x40\x0d\x06" * 2 + b"\x1b\x1b"))
+    blocks = b"".join(sim.block(number, *values[number]) for number in registers)
+    response = sim.frame(0x40, b"\x3f\x10" + blocks)
+    port = connect(monkeypatch, lambda _request, _number: [(delay, response)])
+    readings = list(kr.Meter("port", wait=0).read_all(registers))
+    assert len(readings) == len(registers)
+    assert len(port.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("faults", "tries"),
+    ("responses", "attempts"),
     [
-        pytest.param([sim.silence], 2, id="one silence"),
-        pytest.param([sim.silence] * 3, 4, id="asleep for three tries"),
-        pytest.param([sim.bad_crc], 2, id="one bad CRC"),
-        pytest.param([sim.cut], 2, id="cut in half"),
-        pytest.param([sim.flip(7), sim.FAULTS["lengths"]], 3, id="a flipped bit, then wrong lengths"),
-        pytest.param([sim.FAULTS["register"]], 2, id="another register"),
-        pytest.param([sim.FAULTS["address"]], 2, id="another address"),
-        pytest.param([sim.FAULTS["cid"]], 2, id="another CID"),
-        pytest.param([sim.rubbish()], 2, id="100 kB of rubbish"),
+        pytest.param([None], 2, id="one silence"),
+        pytest.param([None] * 3, 4, id="asleep for three attempts"),
+        pytest.param([BAD_CRC], 2, id="one bad CRC"),
+        pytest.param([BAD_CRC[:8]], 2, id="cut in half"),
+        pytest.param([sim.frame(0x40, b"\x3f\x11")], 2, id="another CID"),
+        pytest.param([sim.frame(0x40, b"\x3e\x10")], 2, id="another address"),
+        pytest.param([sim.frame(0x40, b"\x3f\x10\x00\x3c\x08\x05\x43\x00")], 2, id="lengths"),
+        pytest.param([b"\x55" * 500], 2, id="rubbish"),
+        pytest.param([EMPTY], 2, id="an empty response"),
+        pytest.param([EMPTY, BAD_CRC], 3, id="an empty response, then a bad CRC"),
     ],
 )
-def test_tried_again(faults, tries):
-    with sim.KmpMeter(faults=faults) as meter:
-        result = run(meter.port, 60, "--wait", 15)
+def test_retried(monkeypatch, responses, attempts):
+    port = connect(monkeypatch, sequence(*responses))
+    assert str(kr.Meter("port").read(60)) == "16.235 GJ"
+    assert len(port.requests) == attempts
+
+
+def test_retried_with_the_real_program():
+    with sim.KmpMeter(faults=[sim.silence, sim.bad_crc, sim.FAULTS["register"]]) as meter:
+        run(meter.port, 60, "--wait", 60).printed("16.235 GJ")
         assert meter.too_early == 0
-        assert len(meter.asked) == tries
-    assert (result.code, result.out, result.err) == (0, "16.235 GJ\n", "")
-    assert result.seconds < 15 + LONGEST_TRY + 2 + SLACK
 
 
-def test_the_answer_to_the_first_try_comes_in_the_second():
-    with sim.KmpMeter(faults=[sim.late(2.6)]) as meter:
-        result = run(meter.port, 60)
-    assert (result.code, result.out) == (0, "16.235 GJ\n")
-    assert 2.6 < result.seconds < 2.6 + SLACK
+@pytest.mark.parametrize(
+    ("fault", "echo", "error"),
+    [
+        pytest.param(sim.silence, False, kr.NoResponseError, id="silence"),
+        pytest.param(sim.silence, True, kr.EchoOnlyError, id="echo only"),
+        pytest.param(sim.instead(b"\0"), False, kr.NoResponseError, id="a lone 00"),
+        pytest.param(sim.cut, False, kr.DamagedResponseError, id="cut in half"),
+        pytest.param(sim.bad_crc, True, kr.DamagedResponseError, id="bad CRC, echoing head"),
+        pytest.param(sim.FAULTS["lengths"], False, kr.DamagedResponseError, id="lengths"),
+        pytest.param(sim.FAULTS["register"], False, kr.WrongResponseError, id="other register"),
+        pytest.param(sim.FAULTS["address"], False, kr.WrongResponseError, id="other address"),
+        pytest.param(sim.FAULTS["cid"], False, kr.WrongResponseError, id="another CID"),
+        pytest.param(sim.rubbish(), False, kr.DamagedResponseError, id="100 kB of rubbish"),
+        pytest.param(sim.noise_without_end, False, kr.DamagedResponseError, id="endless noise"),
+        pytest.param(sim.drip, False, kr.DamagedResponseError, id="a byte a second"),
+        pytest.param(sim.instead(b"hello\r\n"), False, kr.DamagedResponseError, id="a text"),
+    ],
+)
+def test_given_up(fault, echo, error):
+    with sim.KmpMeter(always=fault, echo=echo) as meter:
+        result = run(meter.port, 60, "--wait", 0)
+        assert meter.too_early == 0
+    line = result.failed(error.exit_code, error.seen, error.advice)
+    assert "attempts" not in line  # there was one
+    assert ("--protocol mc66" in line) == issubclass(error, kr.NoResponseError)
 
 
-def test_an_old_answer_does_not_stand_for_a_new_one():
-    """Read, wait, read again on the open port: what came in between is not taken for the second answer."""
-    with sim.KmpMeter(faults=[sim.twice]) as meter, kr.KmpMeter(meter.port) as reader:
+def test_the_number_of_attempts_is_reported(monkeypatch):
+    connect(monkeypatch, silent)
+    with pytest.raises(kr.NoResponseError, match="in 5 of 5 attempts: press a button"):
+        kr.Meter("port").read(60)
+
+
+def test_the_failure_that_says_most_is_reported(monkeypatch):
+    responses = (None, BAD_CRC, None, BAD_CRC, *(None,) * 9)
+    connect(monkeypatch, sequence(*responses))
+    words = r"a damaged response in 2 of 5 attempts \(the last: its CRC is wrong\): press the head"
+    with pytest.raises(kr.DamagedResponseError, match=words):
+        kr.Meter("port").read(60)
+
+
+def test_an_old_response_does_not_stand_for_a_new_one():
+    """Read, wait, read again on the open port: what came in between is not the second response."""
+    with sim.KmpMeter(faults=[sim.twice]) as meter, kr.Meter(meter.port) as reader:
         first = reader.read(60)
         time.sleep(0.2)
         meter.registers[60] = (8, 0x43, (16236).to_bytes(4, "big"))
@@ -90,270 +194,491 @@ def test_an_old_answer_does_not_stand_for_a_new_one():
     assert (str(first), str(second)) == ("16.235 GJ", "16.236 GJ")
 
 
-def test_a_stray_empty_answer_is_not_believed():
-    with sim.KmpMeter(faults=[sim.empty]) as meter:
-        result = run(meter.port, 60)
-        assert len(meter.asked) == 2
-    assert (result.code, result.out) == (0, "16.235 GJ\n")
+def test_bytes_from_before_the_request_count_for_nothing(monkeypatch):
+    old = sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\0\0\0\1"))
+    port = connect(monkeypatch, right)
+    port.add(port.clock.now - 1, old)
+    assert str(kr.Meter("port").read(60)) == "16.235 GJ"
 
 
-def test_a_late_answer_does_not_stand_for_the_next_question():
-    """The first answer comes twice, and again while the next register is asked for."""
-    with sim.KmpMeter(faults=[sim.twice]) as meter, kr.KmpMeter(meter.port) as reader:
-        first, second = reader.read(60), reader.read(84)
-    assert (str(first), str(second)) == ("16.235 GJ", "147.307 m3")
+def test_a_response_to_another_request_and_then_the_right_one(monkeypatch):
+    other = sim.frame(0x40, b"\x3f\x10" + sim.block(84, *REGISTERS[84]))
+    port = connect(monkeypatch, lambda request, _: [(0.01, other + response_to(request))])
+    assert str(kr.Meter("port", wait=0).read(60)) == "16.235 GJ"
+    assert len(port.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("fault", "echo", "code", "says"),
-    [
-        pytest.param(sim.silence, False, 4, SILENT, id="silence"),
-        pytest.param(sim.silence, True, 4, ("only the head's echo", "turn the head", "mc66"), id="echo only"),
-        pytest.param(sim.instead(b"\0"), False, 4, SILENT, id="nothing but a lone 00"),
-        pytest.param(sim.noise_without_end, False, 5, DAMAGED, id="noise without end"),
-        pytest.param(sim.drip, False, 5, DAMAGED, id="a byte a second for ever"),
-        pytest.param(sim.cut, False, 5, DAMAGED, id="always cut in half"),
-        pytest.param(sim.bad_crc, False, 5, DAMAGED, id="always a bad CRC"),
-        pytest.param(sim.bad_crc, True, 5, DAMAGED, id="always a bad CRC, echoing head"),
-        pytest.param(sim.FAULTS["lengths"], False, 5, DAMAGED, id="lengths that do not add up"),
-        pytest.param(sim.FAULTS["register"], False, 5, OTHER, id="always another register"),
-        pytest.param(sim.FAULTS["address"], False, 5, OTHER, id="always another address"),
-        pytest.param(sim.FAULTS["cid"], False, 5, OTHER, id="always another CID"),
-        pytest.param(sim.rubbish(), False, 5, DAMAGED, id="always 100 kB of rubbish"),
-        pytest.param(sim.instead(b"Port already in use\r\n"), False, 5, DAMAGED, id="a text"),
-    ],
-)
-@pytest.mark.parametrize("wait", [0, 3])
-def test_given_up(fault, echo, code, says, wait):
-    with sim.KmpMeter(always=fault, echo=echo) as meter:
-        result = run(meter.port, 60, "--wait", wait)
-        assert meter.too_early == 0
-    line = result.one_line()
-    assert result.code == code
-    for words in says:
-        assert words in line
-    assert f" of {len(meter.asked)} tries" in line
-    assert result.seconds < wait + 2 + LONGEST_TRY + SLACK
+def test_a_late_response_does_not_stand_for_another_register():
+    with sim.KmpMeter(faults=[sim.twice]) as meter, kr.Meter(meter.port) as reader:
+        assert [str(reader.read(60)), str(reader.read(84))] == ["16.235 GJ", "147.307 m3"]
 
 
-def test_the_failure_that_tells_most_is_told():
-    with sim.KmpMeter(faults=[sim.silence, sim.bad_crc], always=sim.silence) as meter:
-        result = run(meter.port, 60, "--wait", 5)
-    assert result.code == 5
-    assert "a damaged answer in 1 of 3 tries (the last: its CRC is wrong)" in result.one_line()
+def test_each_byte_with_a_flipped_bit_never_brings_a_wrong_value(monkeypatch):
+    good = response_to(kr.encode_request([60]))
+    for at in range(len(good)):
+        for bit in range(8):
+            wrong = good[:at] + bytes((good[at] ^ 1 << bit,)) + good[at + 1 :]
+            connect(monkeypatch, sequence(wrong))
+            assert str(kr.Meter("port").read(60)) == "16.235 GJ"
 
 
-@pytest.mark.parametrize("at", range(15))
-def test_one_flipped_bit(at):
-    """In each byte of the answer in turn; the lowest bit, then a higher one."""
-    faults = [sim.flip(at, 0), sim.flip(at, 3 + at % 5)]
-    with sim.KmpMeter(faults=faults) as meter:
-        first = run(meter.port, 60, "--wait", 0, "--timeout", 0.3)
-        assert first.code in (4, 5)
-        assert first.out == ""
-        time.sleep(sim.REST)
-        result = run(meter.port, 60, "--wait", 10, "--timeout", 0.3)
-    assert (result.code, result.out) == (0, "16.235 GJ\n")
+# Empty responses: "no such register", or the late response to an earlier request
 
 
-@pytest.mark.parametrize("fault", [sim.FAULTS["empty"], sim.right], ids=["left out", "not known"])
-def test_no_such_register(fault):
-    with sim.KmpMeter(always=fault) as meter:
-        result = run(meter.port, 61)
-    assert result.code == 6
-    assert "no register 61" in result.one_line()
-    assert result.seconds < SLACK
+@pytest.mark.parametrize("wait", [0, 10])
+def test_empty_response_is_believed_when_it_comes_again(monkeypatch, wait):
+    port = connect(monkeypatch, lambda _request, _number: [(0.01, EMPTY)])
+    with pytest.raises(kr.UnknownRegisterError, match="no register 61"):
+        kr.Meter("port", wait=wait).read(61)
+    assert len(port.requests) == 2
+    assert port.clock.now - 1000 < 1  # at once
 
 
-@pytest.mark.parametrize("wait", [0, 1, 4])
-def test_the_end_comes_with_wait_and_one_try_at_the_latest(wait):
-    with sim.KmpMeter(always=sim.silence) as meter:
-        result = run(meter.port, 60, "--wait", wait, "--timeout", 0.5)
-    assert result.code == 4
-    assert result.seconds < wait + 0.5 + LONGEST_TRY + SLACK
-    assert result.seconds > wait - sim.REST
+def test_empty_response_then_silence_then_another_one(monkeypatch):
+    connect(monkeypatch, sequence(EMPTY, None, EMPTY))
+    with pytest.raises(kr.UnknownRegisterError):
+        kr.Meter("port").read(61)
 
 
-# Timing as the meter's clock has it.
+def test_empty_response_alone_is_not_believed(monkeypatch):
+    connect(monkeypatch, lambda _request, number: [(0.01, EMPTY)] if number == 0 else [])
+    with pytest.raises(kr.NoResponseError):
+        kr.Meter("port").read(61)
 
 
-class Times(kr.Watch):
-    """When each request was out."""
-
-    def __init__(self) -> None:
-        self.asked_at: list[float] = []
-
-    def asked(self) -> None:
-        self.asked_at.append(time.monotonic())
+def test_a_register_that_the_meter_lacks():
+    with sim.KmpMeter() as meter:
+        run(meter.port, 61).failed(6, "no register 61", "all")
+        assert meter.requests == [[61], [61]]
 
 
-def gaps(meter: sim.KmpMeter, times: Times) -> list[float]:
-    """From the last byte before each request but the first, to the request, in s.
-
-    A busy computer may let the simulated meter hear a request late, but not earlier than it was out.
-    """
-    result = []
-    asked_at = iter(times.asked_at)
-    for (before, last, earlier), (heard, what, data) in zip(meter.log, meter.log[1:]):
-        out = next(asked_at) + len(earlier) * meter.byte_time() if last == "heard" else before
-        if what == "heard":
-            result.append(heard - len(data) * meter.byte_time() - min(before, out))
-    return result
+# Responses that are late
 
 
-@pytest.mark.parametrize(
-    ("fault", "timeout"),
-    [(sim.silence, 0.2), (sim.silence, 2), (sim.bad_crc, 0.2), (sim.cut, 2)],
-    ids=["silence", "silence, long time-out", "bad CRC", "cut"],
-)
-@pytest.mark.parametrize("pace", [False, True], ids=["fast", "real pace"])
-def test_rest_after_silence_and_damage_is_at_least_1_6_s(fault, timeout, pace):
-    with sim.KmpMeter(always=fault, pace=pace) as meter:
-        times = Times()
-        with pytest.raises(kr.TryFailed), kr.KmpMeter(meter.port, wait=4, timeout=timeout, watch=times) as reader:
-            list(reader.read_all(range(60, 68)))
-        assert len(gaps(meter, times)) >= 8
-        assert min(gaps(meter, times)) >= 1.6
-        assert meter.too_early == 0
+@pytest.mark.parametrize("delay", [1.55, 2.6, 3.0, 5.0])
+def test_late_responses_lose_nothing(monkeypatch, delay):
+    connect(monkeypatch, lambda request, _number: [(delay, response_to(request))])
+    assert read_all("port") == (sorted(REGISTERS), "")
 
 
-def test_rest_after_an_answer_is_a_bytes_time():
-    times = Times()
-    with sim.KmpMeter(pace=True) as meter, kr.KmpMeter(meter.port, watch=times) as reader:
-        readings = list(reader.read_all(list(range(60, 92))))
-        between = gaps(meter, times)
-    assert len(readings) == 9
-    assert len(between) == 3
-    assert min(between) >= 0.009
-    assert max(between) < 0.1
+@pytest.mark.parametrize("delay", [3.0, 9.0])
+@pytest.mark.parametrize("which", [0, 5, 7, 8, 9, 12, 20])
+def test_one_late_response_loses_nothing(monkeypatch, delay, which):
+    def respond(request: bytes, number: int):
+        return [(delay if number == which else 0.01, response_to(request))]
+
+    connect(monkeypatch, respond)
+    assert read_all("port") == (sorted(REGISTERS), "")
 
 
-class Port:
-    """A port whose meter answers at once, as often as it is read."""
-
-    baudrate = 1200
-    in_waiting = 0
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
-
-    def read(self, size: int) -> bytes:
-        return sim.frame(0x40, b"\x3f\x10" + sim.block(60, 8, 0x43, b"\x00\x00\x3f\x6b"))
-
-    def reset_input_buffer(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+def test_responses_that_are_too_late_are_not_lost_silently(monkeypatch):
+    connect(monkeypatch, lambda request, _number: [(9.0, response_to(request))])
+    found, message = read_all("port")
+    number = re.search("registers not read: ([0-9]+)", message).group(1)
+    assert int(number) + 16 >= len(kr.known_registers())
+    assert found == sorted(REGISTERS)[: len(found)]
 
 
-def test_a_request_goes_out_in_one_write():
-    reader = kr.KmpMeter("none")
-    reader._port = port = Port()
-    assert reader.read(60) == kr.Reading(60, Decimal("16.235"), "GJ")
-    assert port.written == [kr.encode_request([60])]
+def test_late_responses_over_a_slow_network():
+    with sim.KmpMeter(delay=0.3) as meter:
+        result = run(meter.port, "all", "--timeout", 0.2, "--wait", 60)
+    assert (result.code, result.err) == (0, "")
+    assert [int(line.split()[0]) for line in result.out.splitlines()] == sorted(REGISTERS)
 
 
-def test_the_rest_may_end_between_two_looks_at_the_clock(monkeypatch):
-    class Clock:
-        def __init__(self) -> None:
-            self.now = self.tick = 0.0
-
-        def monotonic(self) -> float:
-            self.now += self.tick
-            return self.now
-
-        def sleep(self, seconds: float) -> None:
-            assert seconds >= 0
-            self.now += seconds
-
-    clock = Clock()
-    monkeypatch.setattr(kr, "time", clock)
-    for clock.tick in (0.001, 0.004, 0.007, 0.011, 0.016, 0.023):
-        for rest in range(1, 50):
-            reader = kr.KmpMeter("none")
-            reader._port = port = Port()
-            reader._last, reader._must_rest = clock.now, rest / 1000
-            reader._send(b"?")
-            assert port.written == [b"?"]
+# Times, exactly
 
 
-def test_real_pace_is_well_under_a_second():
+@pytest.mark.parametrize("response", [None, b"\0", BAD_CRC, BAD_CRC[:8]])
+@pytest.mark.parametrize("timeout", [0.2, 2.0])
+def test_rest_after_silence_and_damage_is_at_least_1_6_s(monkeypatch, response, timeout):
+    quiet = []
+
+    def respond(_request: bytes, number: int):
+        quiet.append(port.requests[-1][0] - last_byte[0])
+        last_byte[0] = port.clock.now + REQUEST_TIME + 0.01
+        last_byte[0] += len(response or b"") * BYTE_TIME - (0 if response else 0.01)
+        return [(0.01, response)] if response else []
+
+    last_byte = [float("-inf")]
+    port = connect(monkeypatch, respond)
+    with pytest.raises(kr.AttemptError):
+        kr.Meter("port", timeout=timeout).read(60)
+    assert len(quiet) >= 5
+    assert min(quiet[1:]) >= 1.6
+    assert max(quiet[1:]) < max(timeout, kr.Kmp.rest) + 2 * kr.POLL_INTERVAL + 2 * REQUEST_TIME
+
+
+def test_pause_after_a_response_is_a_byte_time(monkeypatch):
+    quiet = []
+
+    def respond(request: bytes, number: int):
+        response = response_to(request)
+        quiet.append(port.requests[-1][0] - ends[-1])
+        wire = (len(request) + len(response)) * BYTE_TIME
+        ends.append(port.requests[-1][0] + wire + 0.01 - BYTE_TIME)
+        return [(0.01, response)]
+
+    ends = [float("-inf")]
+    port = connect(monkeypatch, respond)
+    assert read_all("port") == (sorted(REGISTERS), "")
+    assert len(port.requests) == 21  # a healthy meter is asked for nothing twice
+    assert min(quiet[1:]) >= BYTE_TIME - 1e-6
+    assert max(quiet[1:]) < BYTE_TIME + 0.02
+
+
+@pytest.mark.parametrize("before_end", [1.0, 0.3, 0.049, 0.02, 0.001])
+def test_a_byte_in_the_rest_makes_it_begin_again(monkeypatch, before_end):
+    port = connect(monkeypatch, sequence(None))
+    end = port.clock.now + REQUEST_TIME + kr.Kmp.rest
+    port.add(end - before_end, b"\x55")
+    assert str(kr.Meter("port", timeout=0.2).read(60)) == "16.235 GJ"
+    assert port.requests[1][0] >= end - before_end + 1.6
+
+
+def test_a_rest_that_ends_between_two_looks_at_the_clock(monkeypatch):
+    for tick in (0.001, 0.004, 0.007, 0.011, 0.016, 0.023):
+        port = connect(monkeypatch, sequence(None, BAD_CRC), tick=tick)
+        assert str(kr.Meter("port", timeout=0.3).read(60)) == "16.235 GJ"
+        assert len(port.requests) == 3
+
+
+def test_a_request_goes_out_in_one_write(monkeypatch):
+    port = connect(monkeypatch, right)
+    kr.Meter("port").read(60)
+    assert [data for _, data in port.requests] == [kr.encode_request([60])]
+
+
+def test_a_reading_takes_the_time_on_the_wire(monkeypatch):
+    port = connect(monkeypatch, right)
+    kr.Meter("port").read(60)
+    assert port.clock.now - 1000 < REQUEST_TIME + 0.01 + RESPONSE_TIME + 0.001
+
+
+@pytest.mark.parametrize("wait", [0, 1, 4, 10])
+@pytest.mark.parametrize("register", [60, "all"])
+def test_ends_after_wait_and_one_attempt_at_the_latest(monkeypatch, wait, register):
+    port = connect(monkeypatch, silent)
+    reader = kr.Meter("port", wait=wait)
+    with pytest.raises(kr.NoResponseError):
+        list(reader.read_all()) if register == "all" else reader.read(register)
+    ended = port.clock.now - 1000
+    assert ended < wait + 23 * BYTE_TIME + kr.Kmp.timeout + 2 * kr.POLL_INTERVAL
+    assert ended > wait - kr.Kmp.rest
+    assert len(port.requests) == 1 + int(wait / (REQUEST_TIME + kr.Kmp.timeout + 0.25))
+
+
+@pytest.mark.parametrize("wait", [0, 10])
+@pytest.mark.parametrize("interval", [0.003, 0.04, 1.0], ids=["noise", "slow noise", "drip"])
+def test_noise_without_end_ends(monkeypatch, wait, interval):
+    port = connect(monkeypatch, silent)
+    for number in range(int(40 / interval)):
+        port.add(port.clock.now + number * interval, b"\x55")
+    with pytest.raises(kr.DamagedResponseError):
+        kr.Meter("port", wait=wait).read(60)
+    longest = kr.Kmp.longest_response * BYTE_TIME
+    assert port.clock.now - 1000 < wait + 2 * kr.Kmp.rest + kr.Kmp.timeout + longest + 1
+
+
+def test_noise_between_two_attempts_is_damage(monkeypatch):
+    port = connect(monkeypatch, silent)
+    for number in range(4000):
+        port.add(port.clock.now + 2.2 + number * 0.01, b"\x55")
+    with pytest.raises(kr.DamagedResponseError, match="bytes without"):
+        kr.Meter("port").read(60)
+
+
+def test_a_silent_meter_costs_the_processor_next_to_nothing(monkeypatch):
+    port = connect(monkeypatch, silent)
+    with pytest.raises(kr.NoResponseError):
+        kr.Meter("port", wait=0).read(60)
+    assert port.reads <= (kr.Kmp.timeout + REQUEST_TIME) / kr.POLL_INTERVAL + 3
+
+
+def test_what_is_kept_of_a_flood_is_bounded(monkeypatch):
+    port = connect(monkeypatch, lambda _request, _number: [(0, b"\x55" * 100)])
+    longest = []
+    for _ in range(10):
+        port.add(port.clock.now, b"\x55" * 1500)
+    line = kr.Line("port", 1200, 0.0, 1.65)
+    line.open(port.clock.now)
+    line.write(b"?")
+    line.receive(lambda received: longest.append(len(received)), 2.0, 200)
+    assert 0 < max(longest) <= kr.LONGEST_RECEIVED
+
+
+def test_a_day_of_attempts_keeps_no_frames_of_python(monkeypatch):
+    kept: list[kr.AttemptError] = []
+
+    def look(_text: str) -> None:
+        found = [thing for thing in gc.get_objects() if isinstance(thing, kr.AttemptError)]
+        kept[:] = [failure for failure in found if str(failure) == "its CRC is wrong"]
+
+    gc.collect()
+    connect(monkeypatch, lambda _request, _number: [(0.01, BAD_CRC)])
+    with pytest.raises(kr.DamagedResponseError):
+        kr.Meter("port", wait=20, progress=look).read(60)
+    assert len(kept) >= 5
+    for failure in kept:
+        assert (failure.__traceback__, failure.__cause__, failure.__context__) == (None,) * 3
+
+
+# `all`
+
+
+def test_all_prints_what_the_meter_has():
+    with sim.KmpMeter() as meter:
+        result = run(meter.port, "all")
+        assert [len(group) for group in meter.requests[:-1]] == [8] * (len(meter.requests) - 1)
+    assert (result.code, result.err) == (0, "")
+    assert [int(line.split()[0]) for line in result.out.splitlines()] == sorted(REGISTERS)
+
+
+@pytest.mark.parametrize("name", ["403", "601"])
+def test_all_of_a_recorded_meter(name):
+    with sim.KmpMeter(sim.recorded(name)) as meter:
+        result = run(meter.port, "ALL")
+    numbers = [int(line.split()[0]) for line in result.out.splitlines()]
+    assert numbers == sorted(meter.registers)
+
+
+@pytest.mark.parametrize("poison", [(84,), (60, 84), (67, 68), (1010,)])
+def test_all_but_a_register_that_silences_the_meter(monkeypatch, poison):
+    def respond(request: bytes, number: int):
+        ids = sim.requested_registers(sim.content_of(request, 0x80))
+        return [] if set(poison) & set(ids) else right(request, number)
+
+    connect(monkeypatch, respond)
+    found, message = read_all("port")
+    assert found == sorted(set(REGISTERS) - set(poison))
+    names = ", ".join(map(str, poison))
+    assert message.startswith(f"registers not read: {len(poison)} ({names}); no response")
+
+
+def test_all_of_a_silent_meter_asks_for_the_first_group_only(monkeypatch):
+    port = connect(monkeypatch, silent)
+    read_all("port")
+    assert len({data for _, data in port.requests}) == 1
+
+
+def test_all_of_a_meter_that_falls_asleep(monkeypatch):
+    port = connect(monkeypatch, lambda *args: right(*args) if args[1] < 6 else [])
+    found, message = read_all("port")
+    assert found == [number for number in sorted(REGISTERS) if number < 114]
+    assert "registers not read" in message
+    last_response = port.requests[5][0]
+    assert port.clock.now < last_response + 10 + 3
+
+
+def test_wait_runs_from_the_last_sound_response(monkeypatch):
+    """Every sixth request fails: the whole takes longer than --wait, and that is no failure."""
+    port = connect(monkeypatch, lambda *args: right(*args) if args[1] % 6 else [])
+    assert read_all("port", wait=4) == (sorted(REGISTERS), "")
+    assert port.clock.now - 1000 > 20
+
+
+def test_all_with_one_bad_response_loses_nothing(monkeypatch):
+    for which in range(21):
+        connect(monkeypatch, lambda *args: [(0.01, BAD_CRC)] if args[1] == which else right(*args))  # noqa: B023
+        assert read_all("port") == (sorted(REGISTERS), "")
+
+
+def test_all_of_a_meter_that_has_none_of_them():
+    with sim.KmpMeter({5000: (8, 0, b"\1")}) as meter:
+        run(meter.port, "all").failed(6, "none of the known registers")
+
+
+def test_all_of_a_meter_that_is_unplugged():
+    with sim.KmpMeter(faults=[sim.right] * 9, always=sim.unplug()) as meter:
+        result = run(meter.port, "all")
+    assert result.code == 0
+    assert result.out.startswith("   60  E1")
+    assert "vanished" in result.err
+    assert result.err.count("\n") == 1
+
+
+# The real program and other programs
+
+
+def test_real_pace():
     with sim.KmpMeter(pace=True) as meter:
         result = run(meter.port, 60)
-    assert result.out == "16.235 GJ\n"
-    assert 0.2 < result.seconds < 1
+    result.printed("16.235 GJ")
+    assert result.seconds > 0.2
+
+
+def test_another_baudrate():
+    with sim.KmpMeter(baudrate=9600) as meter:
+        run(meter.port, 60, "--wait", 0).failed(4)
+        run(meter.port, 60, "--baudrate", 9600).printed("16.235 GJ")
+
+
+@pytest.mark.parametrize("name", ["403", "601"])
+def test_recorded_meters(name):
+    with sim.KmpMeter(sim.recorded(name)) as meter:
+        result = run(meter.port, "e1")
+    result.printed({"403": "55.648 MWh", "601": "0.002 MWh"}[name])
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_a_stopped_process_finds_the_response_in_the_buffer(seconds):
+    """Stopped for longer than the time-out, at different moments after the request."""
+    with sim.KmpMeter(faults=[sim.late(0.4)]) as meter:
+        job = start(meter.port, 60, "--wait", 0)
+        while not meter.requests:
+            time.sleep(0.01)
+        time.sleep(seconds)
+        job.send_signal(signal.SIGSTOP)
+        time.sleep(5)
+        job.send_signal(signal.SIGCONT)
+        finish(job).printed("16.235 GJ")
+
+
+def test_another_program_that_reads_the_port_for_a_while():
+    with sim.KmpMeter(pace=True) as meter:
+        with sim.Thief(meter.port):
+            job = start(meter.port, 60, "--wait", 60)
+            while len(meter.requests) < 2:
+                time.sleep(0.01)
+        finish(job).printed("16.235 GJ")
+
+
+def test_another_program_that_reads_the_port_all_the_time():
+    with sim.KmpMeter(pace=True) as meter, sim.Thief(meter.port):
+        result = run(meter.port, 60, "--wait", 6)
+        attempts = len(meter.requests)
+    if result.code != 0:  # it may be lucky
+        assert result.code in (4, 5)
+        assert attempts >= 2
+        line = result.failed(result.code)
+        assert f"{attempts} attempts" in line or "in 1 of" in line
+        if result.code == 5:
+            assert f"another program is reading from {meter.port}" in line or "damaged" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError("device reports readiness to read but returned no data"), kr.PortSharedError),
+        (OSError(5, "Input/output error"), kr.ConnectionLostError),
+    ],
+)
+def test_an_error_of_a_port_that_is_still_there_is_retried(monkeypatch, error, raised):
+    port = connect(monkeypatch, right)
+    monkeypatch.setattr(port, "port", "/dev/null")
+    monkeypatch.setattr(port, "read", lambda _size: (_ for _ in ()).throw(error))
+    with pytest.raises(raised) as caught:
+        kr.Meter("/dev/null").read(60)
+    attempts = int(re.search("of ([0-9]+) attempts", str(caught.value)).group(1))
+    assert attempts >= 5
+    assert "/dev/null" in str(caught.value)
+
+
+def test_an_error_of_a_port_that_is_gone_is_final(monkeypatch):
+    port = connect(monkeypatch, right)
+    monkeypatch.setattr(port, "port", "/dev/none")
+    monkeypatch.setattr(port, "read", lambda _size: (_ for _ in ()).throw(OSError("any words")))
+    with pytest.raises(kr.PortError, match="vanished: was the IR head unplugged"):
+        kr.Meter("/dev/none").read(60)
+    assert len(port.requests) == 1
+
+
+def test_two_jobs_before_a_sleeping_meter():
+    with sim.KmpMeter(always=sim.silence) as meter:
+        jobs = [start(meter.port, number, "--wait", 6) for number in (60, 84)]
+        lines = [finish(job) for job in jobs]
+    codes = sorted(result.code for result in lines)
+    assert codes == [3, 4]
+    for result in lines:
+        if result.code == 3:
+            result.failed(3, "another reading is waiting for the meter")
+
+
+# What is reported meanwhile
+
+
+def on_a_terminal(*args: object) -> tuple[int, str, list[str]]:
+    """Exit code, stdout, and the lines that a terminal got on stderr."""
+    terminal, slave = pty.openpty()
+    job = subprocess.Popen(
+        command(*args), env=environment(), stdout=subprocess.PIPE, stderr=slave, encoding="utf-8"
+    )
+    os.close(slave)
+    shown = b""
+    until = time.monotonic() + LIMIT
+    while time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                shown += os.read(terminal, 4096)
+            except OSError:
+                break
+    out = job.communicate(timeout=SLACK)[0]
+    os.close(terminal)
+    return job.returncode, out, shown.decode().splitlines()
+
+
+def test_progress_on_a_terminal_says_how_each_attempt_failed():
+    with sim.KmpMeter(faults=[sim.silence, sim.bad_crc], echo=True) as meter:
+        code, out, lines = on_a_terminal(meter.port, 60, "--wait", 60)
+    assert (code, out) == (0, "16.235 GJ\n")
+    assert lines[0].startswith(f"{kr.EchoOnlyError.seen}: {kr.EchoOnlyError.advice}")
+    assert lines[1].startswith(f"{kr.DamagedResponseError.seen} (its CRC is wrong): ")
+    for line in lines:
+        assert re.search("; [0-9]+ s left$", line)
+
+
+def test_the_last_failure_is_in_the_error_alone():
+    with sim.KmpMeter(always=sim.silence) as meter:
+        code, _, lines = on_a_terminal(meter.port, 60, "--wait", 0)
+    assert code == 4
+    assert len(lines) == 1
+    assert lines[0].startswith(f"kamstrup_read: {kr.NoResponseError.seen}")
+
+
+def test_a_busy_port_is_reported_once(monkeypatch):
+    port = connect(monkeypatch, right)
+    busy_until = port.clock.now + 3
+    lines = []
+
+    def open_serial(_name: str, _baudrate: int):
+        if port.clock.now < busy_until:
+            raise kr.PortBusyError("port is busy")
+        return port
+
+    monkeypatch.setattr(kr, "_open_serial", open_serial)
+    reading = kr.Meter("port", progress=lines.append).read(60)
+    assert str(reading) == "16.235 GJ"
+    assert lines == ["port is busy; 10 s left"]
+    assert port.requests[0][0] >= busy_until + BYTE_TIME
+
+
+def test_nothing_is_reported_where_nothing_goes_wrong():
+    with sim.KmpMeter() as meter:
+        assert on_a_terminal(meter.port, 60) == (0, "16.235 GJ\n", [])
+
+
+def test_attempts_are_not_reported_on_a_pipe():
+    with sim.KmpMeter(faults=[sim.silence]) as meter:
+        run(meter.port, 60, "--wait", 60).printed("16.235 GJ")
 
 
 @pytest.mark.parametrize("echo", [False, True])
-def test_verbose_shows_every_frame(echo):
-    with sim.KmpMeter(faults=[sim.silence], echo=echo) as meter:
-        result = run(meter.port, 60, "-v")
-    lines = result.err.splitlines()
-    request, answer = "80 3f 10 01 00 3c b2 5f 0d", "40 3f 10 00 3c 08 04 43 00 00 3f 6b 15 59 0d"
-    heard = [f"<- {request}"] if echo else []
-    seen = "only the head's echo" if echo else "no answer from the meter"
-    assert result.out == "16.235 GJ\n"
-    assert lines[: 1 + len(heard)] == [f"-> {request}", *heard]
-    assert lines[1 + len(heard)].startswith(seen)
-    assert lines[2 + len(heard) :] == [f"-> {request}", *heard, f"<- {answer}"]
+def test_verbose_shows_every_frame_and_attempt(monkeypatch, echo):
+    lines = []
+    port = connect(monkeypatch, sequence(None))
+    port.echo = echo
+    kr.Meter("port", log=lines.append).read(60)
+    request = "80 3f 10 01 00 3c b2 5f 0d"
+    response = "40 3f 10 00 3c 08 04 43 00 00 3f 6b 15 59 0d"
+    echoed = f"{request} " if echo else ""
+    seen = kr.EchoOnlyError if echo else kr.NoResponseError
+    expected = [f"-> {request}", f"<- {request}"] if echo else [f"-> {request}"]
+    assert lines[: len(expected)] == expected
+    assert lines[len(expected)].startswith(seen.seen)
+    assert lines[len(expected) + 1 :] == [f"-> {request}", f"<- {echoed}{response}"]
 
 
-def test_verbose_tells_the_last_try_too():
-    with sim.KmpMeter(always=sim.bad_crc) as meter:
-        result = run(meter.port, 60, "--wait", 3, "-v")
-    told = [line for line in result.err.splitlines() if line.startswith("a damaged answer (its CRC is wrong): ")]
-    assert len(told) == len(meter.asked) == 2
-    assert told[-1].endswith("; 0.0 s left")
-
-
-def test_one_who_watches_slowly_does_not_make_the_answer_late():
-    class Slow(kr.Watch):
-        def trace(self, text: str) -> None:
-            if text.startswith("->"):
-                time.sleep(0.6)
-
-    with sim.KmpMeter() as meter, kr.KmpMeter(meter.port, wait=0, timeout=0.3, watch=Slow()) as reader:
-        assert reader.read(60).value == Decimal("16.235")
-
-
-def test_a_day_of_tries_keeps_no_frames_of_python():
-    """Each failure of a try is kept to the end, what it came from is not, even if nobody looks for garbage."""
-
-    def failures() -> list[kr.TryFailed]:
-        return [thing for thing in gc.get_objects() if isinstance(thing, kr.TryFailed)]
-
-    kept: list[kr.TryFailed] = []
-
-    class Watch(kr.Watch):
-        def failed(self, why: str, left: float) -> None:
-            kept[:] = failures()
-
-    gc.collect()
-    others = failures()
-    gc.disable()
-    try:
-        with sim.KmpMeter(always=sim.bad_crc) as meter, pytest.raises(kr.Damaged):
-            kr.KmpMeter(meter.port, wait=4, watch=Watch()).read(60)
-    finally:
-        gc.enable()
-    new = [failure for failure in kept if not any(failure is other for other in others)]
-    assert len(new) >= 2
-    for failure in new:
-        assert (failure.__traceback__, failure.__cause__, failure.__context__) == (None, None, None)
-
-
-def test_another_speed():
-    with sim.KmpMeter(baudrate=9600) as meter:
-        assert run(meter.port, 60, "--wait", 0).code == 4
-        assert run(meter.port, 60, "--baudrate", 9600).out == "16.235 GJ\n"
-
-
-@pytest.mark.parametrize("meter_name", ["403", "601"])
-def test_recorded_meters(meter_name):
-    with sim.KmpMeter(sim.recorded(meter_name)) as meter:
-        value = run(meter.port, "e1").out
-    assert value == {"403": "55.648 MWh\n", "601": "0.002 MWh\n"}[meter_name]
+def test_one_who_reads_the_log_slowly_does_not_make_the_response_late(monkeypatch):
+    port = connect(monkeypatch, right)
+    meter = kr.Meter("port", wait=0, timeout=0.3, log=lambda _text: port.clock.sleep(0.6))
+    assert meter.read(60).value == Decimal("16.235")

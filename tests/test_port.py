@@ -1,14 +1,15 @@
-"""The table of faults of the port, and the queue of jobs before it.
+"""Opening a local port, and the queue of jobs before it.
 
-fault                                       expected
-------------------------------------------- ---------------------------------------------------
-missing, a directory, a file, no permission 3 at once, with what to do       test_can_not_be_opened
-busy for less than --wait                   the value                        test_busy_for_a_while
-busy for longer                             3 after --wait                   test_stays_busy
-unplugged, waiting or in mid-answer         3 at once                        test_unplugged
-network port refused, closed                3                                test_network_*
-twenty jobs at once                         twenty right values              test_twenty_jobs
-a job that was killed                       does not block the next          test_killed_job
+situation                                        test
+------------------------------------------------ ---------------------------------------------
+missing, a folder, a file, not a port            test_can_not_be_opened, test_spelled_...
+no permission                                    test_no_permission, test_advice_for_...
+ports that there are                             test_ports_that_there_are_...
+busy                                             test_busy_..., test_stays_busy, test_twenty_jobs
+unplugged                                        test_unplugged_...
+Ctrl-C                                           test_interrupted_...
+pyserial missing, or something in its place      test_library_...
+Windows                                          test_windows_...
 """
 
 from __future__ import annotations
@@ -16,62 +17,80 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+import types
 
+import fake_domoticz as fake
 import pytest
+import serial
 import simulated_meter as sim
-from conftest import LONGEST_TRY, PROGRAM, SLACK, environment, run
+from program import PROGRAM, command, environment, finish, run, start
 
 import kamstrup_read as kr
 
 
 @pytest.mark.parametrize(
-    ("port", "says"),
+    ("port", "words"),
     [
-        ("/dev/ttyNONE0", ["/dev/ttyNONE0 does not exist", "There is"]),
-        ("60", ["60 does not exist"]),
-        ("/tmp", ["/tmp is no serial port"]),
-        (str(PROGRAM), ["is no serial port"]),
-        ("/dev/null", ["/dev/null is no serial port"]),
-        ("", ["does not exist"]),
-        ("nonsense://x", ["can't be opened", "nonsense"]),
-        ("socket://", ["can't be opened", "socket://HOST:PORT"]),
-        ("socket://127.0.0.1", ["can't be opened", "socket://HOST:PORT"]),
-        ("socket://127.0.0.1:99999", ["can't be opened"]),
-        ("socket://no-such-host.invalid:4000", ["can't be opened"]),
+        ("/dev/ttyNONE0", ["/dev/ttyNONE0 does not exist: is the IR head plugged in?"]),
+        ("spy:///dev/ttyNONE0", ["spy:///dev/ttyNONE0 does not exist"]),
+        ("alt:///dev/ttyNONE0", ["alt:///dev/ttyNONE0 does not exist"]),
+        ("hwgrep://nothing-like-this", ["hwgrep://nothing-like-this does not exist"]),
+        ("/tmp", ["/tmp is not a serial port"]),
+        (str(PROGRAM), ["is not a serial port"]),
+        ("/dev/null", ["/dev/null is not a serial port"]),
+        ("", ["'' does not exist"]),
+        ("127.0.0.1:6638", ["socket://127.0.0.1:6638 (raw TCP)", "rfc2217://127.0.0.1:6638"]),
+        ("my-pi:6638", ["socket://my-pi:6638"]),
+        ("tcp://127.0.0.1:6638", ["socket://127.0.0.1:6638"]),
+        ("telnet://127.0.0.1:23", ["rfc2217://127.0.0.1:23 (telnet with RFC 2217)"]),
+        ("esphome://127.0.0.1/?port_name=uart", ["socket://127.0.0.1:PORT"]),
+        ("http://127.0.0.1:8080/x", ["socket://127.0.0.1:8080"]),
+        ("nonsense://", ["socket://HOST:PORT"]),
     ],
 )
-def test_can_not_be_opened(port, says):
-    result = run(port, 60)
-    assert result.code == 3
-    for words in says:
-        assert words in result.one_line()
-    assert result.seconds < SLACK + 5
+def test_can_not_be_opened(port, words):
+    run(port, 60).failed(3, *words)
 
 
 def test_a_name_with_unprintable_characters_stays_on_one_line():
-    assert run("/dev/tty\n\x1b[2JUSB0", 60).code == 3
-    assert "/dev/tty [2JUSB0 does not exist" in run("/dev/tty\n\x1b[2JUSB0", 60).one_line()
+    run("/dev/tty\n\x1b[2JUSB0", 60).failed(3, "/dev/tty [2JUSB0 does not exist")
 
 
-def test_the_ports_there_are_are_told(monkeypatch, capfd):
+@pytest.mark.parametrize("folder", ["/dev/", "/dev/serial/by-id/"])
+def test_spelled_without_its_folder(monkeypatch, folder):
+    exists = os.path.exists
+    known = f"{folder}ttyUSB0"
+    monkeypatch.setattr(os.path, "exists", lambda path: path == known or exists(path))
+    with pytest.raises(kr.PortError, match=f"did you mean {known}"):
+        kr.read_register("ttyUSB0", 60)
+
+
+def test_ports_that_there_are_listed(monkeypatch):
     import serial.tools.list_ports
 
-    class Found:
-        device = "/dev/ttyUSB7"
+    ports = [types.SimpleNamespace(device="/dev/ttyUSB7")]
+    monkeypatch.setattr(serial.tools.list_ports, "comports", lambda: ports)
+    monkeypatch.setattr("glob.glob", lambda pattern: ["/dev/serial/by-id/usb-head"])
+    with pytest.raises(kr.PortError, match="Ports found: /dev/serial/by-id/usb-head, /dev/ttyUSB7"):
+        kr.read_register("/dev/ttyNONE0", 60)
 
-    monkeypatch.setattr(serial.tools.list_ports, "comports", lambda: [Found()])
-    assert kr.main(["/dev/ttyNONE0", "60"]) == 3
-    assert "There is" in capfd.readouterr().err
-    monkeypatch.setattr(serial.tools.list_ports, "comports", lambda: [])
+
+def test_ports_that_there_are_not(monkeypatch):
+    import serial.tools.list_ports
+
+    def fail() -> None:
+        raise OSError("no sysfs")
+
+    monkeypatch.setattr(serial.tools.list_ports, "comports", fail)
     monkeypatch.setattr("glob.glob", lambda pattern: [])
-    assert kr.main(["/dev/ttyNONE0", "60"]) == 3
-    assert "plugged in? There is none" in capfd.readouterr().err
+    with pytest.raises(kr.PortError, match=r"plugged in\? No serial port was found"):
+        kr.read_register("/dev/ttyNONE0", 60)
 
 
 def test_no_permission(capfd):
@@ -85,7 +104,115 @@ def test_no_permission(capfd):
             os._exit(kr.main([meter.port, "60"]))
         _, status = os.waitpid(child, 0)
     assert os.WEXITSTATUS(status) == 3
-    assert "dialout" in capfd.readouterr().err
+    assert f"no permission to use {meter.port}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [
+        ("dialout", r"sudo usermod -aG dialout \$USER, then log out and in again"),
+        ("uucp", r"sudo usermod -aG uucp \$USER"),
+        ("tty", "a login console uses it; switch that off .*raspi-config"),
+        (KeyError, "sudo usermod -aG dialout"),
+    ],
+)
+def test_advice_for_the_group_that_the_device_has(monkeypatch, group, words):
+    import grp
+
+    def getgrgid(_number: int):
+        if group is KeyError:
+            raise KeyError
+        return types.SimpleNamespace(gr_name=group)
+
+    monkeypatch.setattr(grp, "getgrgid", getgrgid)
+    error = PermissionError(13, "Permission denied")
+    assert_opening_error(monkeypatch, error, kr.PortError, f"no permission to use .*: {words}")
+
+
+def assert_opening_error(monkeypatch, error: Exception, raised, words: str) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(serial, "serial_for_url", fail)
+    with pytest.raises(raised, match=words) as caught:
+        kr._open_serial("/dev/null", 1200)
+    assert type(caught.value) is raised
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (OSError(16, "Device or resource busy"), kr.PortBusyError, "is busy"),
+        (BlockingIOError(11, "Resource unavailable"), kr.PortBusyError, "is busy"),
+        (OSError(24, "Too many open files"), kr.PortError, "can't be opened: Too many open files"),
+        (OSError(5, "Input/output error"), kr.PortError, "can't be opened: Input/output error"),
+        (OSError(6, "No such device"), kr.PortError, "does not exist"),
+        (OSError(25, "Inappropriate ioctl"), kr.PortError, "is not a serial port"),
+    ],
+)
+def test_the_systems_errors(monkeypatch, error, raised, words):
+    assert_opening_error(monkeypatch, error, raised, words)
+
+
+@pytest.mark.parametrize(
+    ("text", "raised", "words"),
+    [
+        ("could not open port 'COM4': PermissionError(13, 'Zugriff verweigert', None, 5)",
+         kr.PortBusyError, "is busy"),
+        ("could not open port 'COM4': FileNotFoundError(2, 'Datei fehlt', None, 2)",
+         kr.PortError, "does not exist"),
+    ],
+)  # fmt: skip
+def test_windows_has_the_error_in_the_text(monkeypatch, text, raised, words):
+    monkeypatch.setattr(kr.os, "name", "nt")
+    assert_opening_error(monkeypatch, serial.SerialException(text), raised, words)
+
+
+@pytest.mark.parametrize(
+    ("port", "limit"),
+    [
+        ("/dev/null", kr.WRITE_TIMEOUT),
+        ("spy:///dev/null", kr.WRITE_TIMEOUT),
+        ("loop://", kr.WRITE_TIMEOUT),
+    ],
+)
+def test_settings_of_the_port(monkeypatch, port, limit):
+    opened = []
+
+    class Port:
+        write_timeout = None
+
+        def open(self) -> None:
+            opened.append(self.write_timeout)
+
+    def serial_for_url(name: str, **options: object) -> Port:
+        expected = {
+            "baudrate": 1200,
+            "stopbits": serial.STOPBITS_TWO,
+            "timeout": kr.POLL_INTERVAL,
+            "exclusive": True,
+            "do_not_open": True,
+        }
+        assert (name, options) == (port, expected)
+        return Port()
+
+    monkeypatch.setattr(serial, "serial_for_url", serial_for_url)
+    kr._open_serial(port, 1200)
+    assert opened == [limit]
+
+
+def test_loop_is_nothing_but_echo():
+    run("loop://", 60, "--wait", 0).failed(4, kr.EchoOnlyError.seen)
+
+
+@pytest.mark.parametrize("scheme", ["spy", "alt"])
+def test_local_ports_with_a_scheme(scheme):
+    with sim.KmpMeter() as meter:
+        options = {"spy": "?file=/dev/null", "alt": "?class=PosixPollSerial"}[scheme]
+        run(f"{scheme}://{meter.port}{options}", 60).printed("16.235 GJ")
+
+
+# Busy
 
 
 @pytest.fixture
@@ -104,20 +231,15 @@ def other_program():
         os.close(handle)
 
 
-def test_busy_for_a_while(other_program):
+@pytest.mark.parametrize("scheme", ["", "spy://"])
+def test_busy_for_a_while(other_program, scheme):
     with sim.KmpMeter() as meter:
         handle = other_program(meter.port)
-        released = []
-
-        def release() -> None:
-            released.append(time.monotonic())
-            fcntl.flock(handle, fcntl.LOCK_UN)
-
-        threading.Timer(1.5, release).start()
-        result = run(meter.port, 60, "--wait", 5)
-        assert meter.log[0][0] - released[0] >= sim.BITS / 1200  # the meter wants a byte's time of rest
-    assert (result.code, result.out, result.err) == (0, "16.235 GJ\n", "")
-    assert 1.5 <= result.seconds < 1.5 + SLACK
+        job = start(f"{scheme}{meter.port}{'?file=/dev/null' if scheme else ''}", 60, "--wait", 60)
+        time.sleep(1.5)
+        assert meter.requests == []
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        finish(job).printed("16.235 GJ")
 
 
 @pytest.mark.parametrize("wait", [0, 1.5])
@@ -125,196 +247,28 @@ def test_stays_busy(other_program, wait):
     with sim.KmpMeter() as meter:
         other_program(meter.port)
         result = run(meter.port, 60, "--wait", wait)
-    assert result.code == 3
-    assert "stayed busy" in result.one_line()
-    assert wait <= result.seconds < wait + SLACK
-
-
-def test_unplugged_while_waiting():
-    with sim.KmpMeter(always=sim.unplug(after=0.5)) as meter:
-        result = run(meter.port, 60)
-    assert result.code == 3
-    assert "vanished" in result.one_line()
-    assert "unplugged?" in result.err
-    assert result.seconds < 0.5 + SLACK
-
-
-def test_unplugged_in_mid_answer():
-    with sim.KmpMeter(always=sim.unplug(bytes_before=7)) as meter:
-        result = run(meter.port, 60)
-    assert result.code == 3
-    assert "vanished" in result.one_line()
-    assert result.seconds < SLACK
-
-
-# Network ports, as ser2net offers them
-
-
-class SerialServer:
-    """A meter behind a raw TCP port. drops: connections that it closes, in mid-answer or at once."""
-
-    def __init__(self, meter: sim.KmpMeter, drops: int = 0, bytes_before: int = 0) -> None:
-        self.meter, self.drops, self.bytes_before = meter, drops, bytes_before
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"socket://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.open = 0
-
-    def __enter__(self) -> SerialServer:
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.open += 1
-            with connection:
-                if self.drops:
-                    self.drops -= 1
-                    if self.bytes_before:
-                        connection.recv(100)
-                        connection.sendall(bytes.fromhex("403F10003C080443")[: self.bytes_before])
-                    continue
-                self._pass_on(connection)
-
-    def _pass_on(self, connection: socket.socket) -> None:
-        """One request, one answer: enough for these tests."""
-        try:
-            request = connection.recv(100)
-            if request:
-                answer = sim.frame(0x40, b"\x3f\x10" + sim.block(60, *self.meter.registers[60]))
-                connection.sendall(answer)
-                connection.recv(100)
-        except OSError:
-            pass
-
-
-def test_network_port():
-    with SerialServer(sim.KmpMeter()) as server:
-        result = run(server.url, 60)
-    assert (result.code, result.out, result.err) == (0, "16.235 GJ\n", "")
-
-
-def test_network_port_refused():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    result = run(f"socket://127.0.0.1:{port}", 60)
-    assert result.code == 3
-    assert "can't be opened" in result.one_line()
-    assert "refused" in result.err
-    assert result.seconds < SLACK
-
-
-@pytest.mark.parametrize("bytes_before", [0, 7])
-def test_network_port_closed_now_and_then(bytes_before):
-    with SerialServer(sim.KmpMeter(), drops=2, bytes_before=bytes_before) as server:
-        result = run(server.url, 60)
-    assert (result.code, result.out) == (0, "16.235 GJ\n")
-    assert server.open == 3
-
-
-def test_network_port_closed_at_once_is_not_opened_all_the_time():
-    with SerialServer(sim.KmpMeter(), drops=99) as server:
-        result = run(server.url, 60, "--wait", 5)
-    assert result.code == 3
-    assert 2 <= server.open <= 4
-
-
-@pytest.mark.parametrize("bytes_before", [0, 7])
-def test_network_port_closed_every_time(bytes_before):
-    with SerialServer(sim.KmpMeter(), drops=99, bytes_before=bytes_before) as server:
-        result = run(server.url, 60, "--wait", 2)
-    assert result.code == 3
-    assert "closed by the network port" in result.one_line()
-    assert result.seconds < 2 + 2 + LONGEST_TRY + SLACK
-
-
-def test_network_port_that_sends_without_end():
-    """Faster than it can be read, from the first moment on."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def flood() -> None:
-        connection, _ = listener.accept()
-        try:
-            while True:
-                connection.sendall(b"\x55\x40" * 30_000)
-        except OSError:
-            pass
-
-    threading.Thread(target=flood, daemon=True).start()
-    result = run(f"socket://127.0.0.1:{listener.getsockname()[1]}", 60, "--wait", 1)
-    listener.close()
-    assert result.code in (3, 5)
-    assert result.one_line()
-    assert result.seconds < kr.MAX_OPENING + 1 + 2 + LONGEST_TRY + SLACK
-
-
-@pytest.mark.parametrize("opening", [b"\xff\xf0", b"\xff\xfa\x2c\x65\x00\x00\x04\xb0\xff\xf0", b""])
-def test_a_strange_rfc2217_server(opening):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            connection.sendall(opening)
-            time.sleep(10)
-
-        threading.Thread(target=serve, daemon=True).start()
-        result = run(f"rfc2217://127.0.0.1:{listener.getsockname()[1]}", 60, "--wait", 0)
-    assert result.code == 3
-    assert "can't be opened" in result.one_line()
-    assert result.seconds < kr.MAX_OPENING + SLACK
-
-
-def test_busy_behind_a_url_waits_too(other_program):
-    with sim.KmpMeter() as meter:
-        handle = other_program(meter.port)
-        threading.Timer(1.0, fcntl.flock, (handle, fcntl.LOCK_UN)).start()
-        assert run(f"spy://{meter.port}?file=/dev/null", 60, "--wait", 5).out == "16.235 GJ\n"
-
-
-def test_loop_port_is_nothing_but_echo():
-    result = run("loop://", 60, "--wait", 0)
-    assert result.code == 4
-    assert "only the head's echo" in result.one_line()
-
-
-# The queue
-
-
-def start(port: str, *args: object) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PROGRAM), port, *map(str, args)]
-    return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    result.failed(3, "is busy: another program is using it", "another reading is waiting")
+    assert result.seconds >= wait
 
 
 def test_twenty_jobs():
-    expected = {60: "16.235 GJ\n", 84: "147.307 m3\n", 86: "67.25 C\n", 1004: "40345 h\n"}
+    expected = {60: "16.235 GJ", 84: "147.307 m3", 86: "67.25 C", 1004: "40345 h"}
     with sim.KmpMeter(pace=True) as meter:
-        jobs = [(register, start(meter.port, register, "--wait", 60)) for register in [*expected] * 5]
-        results = [(register, job.communicate(timeout=100), job.returncode) for register, job in jobs]
-        log = list(meter.log)
+        jobs = [(number, start(meter.port, number, "--wait", 300)) for number in [*expected] * 5]
+        for number, job in jobs:
+            finish(job, limit=300).printed(expected[number])
         assert meter.too_early == 0
-    assert [(out, err, code) for _, (out, err), code in results] == [
-        (expected[register], "", 0) for register, _, _ in results
-    ]
-    assert [what for _, what, _ in log] == ["heard", "sent"] * 20  # no try was lost to another job
+        assert [what for _, what, _ in meter.log] == ["received", "sent"] * 20
 
 
-def test_killed_job_leaves_nothing_that_blocks_the_next():
+def test_a_killed_job_blocks_nobody():
     with sim.KmpMeter(faults=[sim.late(1.0)]) as meter:
         job = start(meter.port, 60)
-        while not meter.asked:
+        while not meter.requests:
             time.sleep(0.01)
         job.send_signal(signal.SIGKILL)
         job.communicate()
-        result = run(meter.port, 84)
-    assert (result.code, result.out) == (0, "147.307 m3\n")
+        run(meter.port, 84, "--wait", 60).printed("147.307 m3")
 
 
 @pytest.mark.parametrize("when", ["waiting for the meter", "waiting for the port"])
@@ -322,21 +276,124 @@ def test_interrupted(when, other_program):
     with sim.KmpMeter(always=sim.silence) as meter:
         if when == "waiting for the port":
             other_program(meter.port)
-        job = start(meter.port, 60)
+        job = start(meter.port, 60, "-v", "--wait", 300)
         if when == "waiting for the meter":
-            while not meter.asked:
+            while not meter.requests:
                 time.sleep(0.01)
         else:
             time.sleep(1.5)
         job.send_signal(signal.SIGINT)
-        out, err = job.communicate(timeout=5)
-    assert (job.returncode, out, err) == (130, "", "")
+        result = finish(job)
+    assert result.code in (130, -signal.SIGINT)  # the latter while Python still imports
+    assert result.out == ""
+    assert "kamstrup_read:" not in result.err
 
 
 def test_the_port_is_free_again_after_a_reading():
     with sim.KmpMeter() as meter:
         kr.read_register(meter.port, 60)
-        open_ports = [
-            link for link in pathlib.Path("/proc/self/fd").iterdir() if os.path.realpath(link) == meter.port
-        ]
-        assert len(open_ports) == 1  # the meter's own
+        handles = pathlib.Path("/proc/self/fd").iterdir()
+        assert len([link for link in handles if os.path.realpath(link) == meter.port]) == 1
+
+
+def test_the_port_is_free_before_domoticz_is_asked():
+    free = []
+
+    def look(handler: fake.Handler) -> bool:
+        with serial.Serial(meter.port, exclusive=True):
+            free.append(True)
+        return False
+
+    with sim.KmpMeter() as meter, fake.FakeDomoticz(trouble=look) as domoticz:
+        run(meter.port, 60, 12, "--url", domoticz.url).printed()
+    assert free == [True]
+
+
+# Unplugged
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [sim.unplug(after=0.5), sim.unplug(bytes_before=7)],
+    ids=["while waiting", "in the middle of a response"],
+)
+def test_unplugged(fault):
+    with sim.KmpMeter(always=fault) as meter:
+        run(meter.port, 60).failed(3, "vanished: was the IR head unplugged?")
+
+
+# What the system or the user may lack
+
+
+def test_too_many_open_files():
+    with sim.KmpMeter() as meter:
+        codes = set()
+        for number in range(4, 12):
+            done = subprocess.run(
+                command(meter.port, 60, "--wait", 0),
+                env=environment(),
+                capture_output=True,
+                encoding="utf-8",
+                check=False,
+                preexec_fn=lambda: resource.setrlimit(
+                    resource.RLIMIT_NOFILE,
+                    (number, number),  # noqa: B023
+                ),
+            )
+            if "Traceback" in done.stderr:  # Python itself could not start
+                assert "kamstrup_read" not in done.stderr.replace(str(PROGRAM), "")
+                continue
+            assert done.returncode in (0, 3), done.stderr
+            codes.add(done.returncode)
+    assert codes == {0, 3}
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "options", "code"),
+    [("serial", "pyserial", [], 3), ("requests", "requests", ["12"], 7)],
+)
+@pytest.mark.parametrize("content", ["", "raise ImportError", "raise AttributeError('x')", "def"])
+def test_library_with_a_file_in_its_place(module, package, options, code, content, tmp_path):
+    (tmp_path / f"{module}.py").write_text(content + "\n")
+    env = {"PYTHONPATH": str(tmp_path), "DOMOTICZ_URL": "http://127.0.0.1:9"}
+    with sim.KmpMeter() as meter:
+        result = run(meter.port, 60, *options, env=env)
+    line = result.failed(code, f"{module}.py is imported in place of {package}: rename that file")
+    assert f"pip uninstall {module}" in line
+
+
+def test_library_with_another_package_in_its_place(tmp_path):
+    (tmp_path / "serial").mkdir()
+    (tmp_path / "serial" / "__init__.py").write_text("import os\n")
+    line = run("/dev/null", 60, env={"PYTHONPATH": str(tmp_path)}).failed(3, "pip uninstall serial")
+    assert str(tmp_path / "serial" / "__init__.py") in line
+
+
+@pytest.mark.parametrize(
+    ("prefix", "words"),
+    [("/venv", "pip install pyserial"), (sys.base_prefix, "sudo apt install python3-serial")],
+    ids=["virtual environment", "Debian"],
+)
+def test_library_that_is_not_installed(monkeypatch, prefix, words):
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setitem(sys.modules, "serial", None)
+    with pytest.raises(kr.PortError, match=f"pyserial is not installed.*: {words}"):
+        kr.read_register("/dev/null", 60)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--list-registers"])
+def test_library_is_not_needed_for(option, tmp_path):
+    for module in ("serial", "requests"):
+        (tmp_path / f"{module}.py").write_text("raise ImportError\n")
+    result = run(option, env={"PYTHONPATH": str(tmp_path)})
+    assert (result.code, result.err) == (0, "")
+    assert result.out
+
+
+def test_without_threads_a_reading_goes_on(monkeypatch):
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with sim.KmpMeter() as meter:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert str(kr.read_register(meter.port, 60)) == "16.235 GJ"

@@ -1,4 +1,12 @@
-"""Readings: numbers to the digit, dates, clocks, texts; and what Domoticz gets of them."""
+"""Readings: numbers to the digit, dates, clocks and texts; and what Domoticz gets of them.
+
+what                                 test
+------------------------------------ ---------------------------------------------
+numbers, all units                   test_numbers, test_units_...
+dates, clocks, texts, raw bytes      test_values_that_are_not_plain_numbers
+any unit, exponent and value         test_no_value_crashes_and_none_is_unprintable
+svalue                               test_svalue...
+"""
 
 from __future__ import annotations
 
@@ -39,6 +47,11 @@ def shown(unit: int, sign_exponent: int, value: str) -> str:
         (70, 0x00, "05", "5 USgal"),
         (71, 0x00, "05", "5 USgal/min"),
         (85, 0x00, "05", "5 %RH"),
+        (86, 0x41, "D1", "20.9 %O2"),
+        (87, 0x42, "05", "0.05 m/s"),
+        (88, 0x00, "05", "5 kJ/kg"),
+        (89, 0x41, "46", "7.0 pH"),
+        (90, 0x00, "05", "5 g/kg"),
         (93, 0x00, "05", "5 unit 93"),
         (255, 0x00, "05", "5 unit 255"),
     ],
@@ -68,10 +81,18 @@ def test_numbers(unit, sign_exponent, value, text):
         pytest.param(50, 0, "00030DA1", "200097", id="too long for month and day"),
         pytest.param(50, 0, "0003120F", "201231", id="date in place of month and day"),
         pytest.param(53, 0, "FF052B020A180B1A", "2026-11-24T10:02:43", id="clock with all flags"),
-        pytest.param(53, 0, "00052B020A180B1A00", "0x00052b020a180b1a00 RTC", id="clock with a byte more"),
+        pytest.param(
+            53, 0, "00052B020A180B1A00", "0x00052b020a180b1a00 RTC", id="clock with a byte more"
+        ),
         pytest.param(53, 0, "00052B020A180B1A", "2026-11-24T10:02:43", id="clock of the 382"),
         pytest.param(53, 0, "0000000000000000", "0x0000000000000000 RTC", id="clock never set"),
-        pytest.param(53, 0, "052B020A180B1A", "0x052b020a180b1a RTC", id="clock with a byte missing"),
+        pytest.param(
+            53, 0, "052B020A180B1A", "0x052b020a180b1a RTC", id="clock with a byte missing"
+        ),
+        pytest.param(
+            53, 0, "00052BC80A180B1A", "0x00052bc80a180b1a RTC", id="clock with 200 minutes"
+        ),
+        pytest.param(53, 0, "00052B0218180B1A", "0x00052b0218180b1a RTC", id="clock with 24 hours"),
         pytest.param(54, 0, "36383520333832000000", "685 382", id="text"),
         pytest.param(54, 0, "361B5B32", "0x361b5b32 ASCII", id="text with a terminal escape"),
         pytest.param(54, 0, "0000", "0x0000 ASCII", id="empty text"),
@@ -87,6 +108,19 @@ def test_numbers(unit, sign_exponent, value, text):
 )
 def test_values_that_are_not_plain_numbers(unit, sign_exponent, value, text):
     assert shown(unit, sign_exponent, value) == text
+
+
+def test_units_of_the_protocol_description():
+    described = """
+        0:- 1:Wh 2:kWh 3:MWh 4:GWh 5:J 6:kJ 7:MJ 8:GJ 9:cal 10:kcal 11:Mcal 12:Gcal 13:varh
+        14:kvarh 15:Mvarh 16:Gvarh 17:VAh 18:kVAh 19:MVAh 20:GVAh 21:W 22:kW 23:MW 24:GW 25:var
+        26:kvar 27:Mvar 28:Gvar 29:VA 30:kVA 31:MVA 32:GVA 33:V 34:A 35:kV 36:kA 37:C 38:K 39:l
+        40:m3 41:l/h 42:m3/h 43:m3xC 44:ton 45:ton/h 46:h 51:- 52:bar 55:m3x10 56:tonx10 57:GJx10
+        58:min 60:s 61:ms 62:days 65:imp/l 66:l/imp 67:Hz 68:degree 69:% 70:USgal 71:USgal/min
+    """
+    for entry in described.split():
+        number, _, name = entry.partition(":")
+        assert kr.decode_block(60, (int(number), 0, b"\x05")).unit == name.strip("-")
 
 
 @given(st.integers(0, 255), st.binary(min_size=1, max_size=255))
@@ -138,7 +172,9 @@ def test_svalue(value, multiply, decimals, svalue):
     assert kr.svalue_of(Decimal(value), factor, decimals) == svalue
 
 
-@given(st.decimals(allow_nan=False, allow_infinity=False, places=3), st.decimals(-1000, 1000, places=4))
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False, places=3), st.decimals(-1000, 1000, places=4)
+)
 def test_svalue_is_plain_and_exact(value, factor):
     svalue = kr.svalue_of(value, factor)
     assert set(svalue) <= set("-0123456789.")
