@@ -2167,8 +2167,8 @@ def _check_destination(parser: Parser, args: argparse.Namespace) -> None:
             parser.error(f"IDX: {error}")
     if args.create is not None:
         args.create = args.create.strip()
-        if not args.create:
-            parser.error("--create needs a name for the sensor")
+        if not args.create or re.search("[\0-\x1f\ud800-\udfff]", args.create):
+            parser.error("--create needs a name for the sensor, of plain text")
         if args.idx is not None:
             parser.error("--create makes a sensor: leave out IDX")
     if args.number is None and (args.idx or args.create):

@@ -329,6 +329,8 @@ def test_cron_line_has_the_url_of_the_environment():
         (["p", "all", "--create", "New"], "all is for printing"),
         (["p", "60", "--create", ""], "needs a name"),
         (["p", "60", "--create", " \t"], "needs a name"),
+        (["p", "60", "--create", "W\udce4rme"], "of plain text"),
+        (["p", "60", "--create", "two\nlines"], "of plain text"),
         (["p", "60", "--create"], "--create"),
         (["p", "60", "--create", "New", "--multiply", "1000"], "--multiply does nothing"),
         (["p", "60", "--create", "New", "--decimals", "0"], "--decimals does nothing"),
