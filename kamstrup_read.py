@@ -1615,11 +1615,15 @@ def conversion(unit: str, shown_unit: str) -> float | None:
     return size / shown_size if quantity == shown_quantity else None
 
 
-class Display(namedtuple("Display", "kind divider offset unit")):
-    """What a sensor shows of a pushed value: svalue / divider + offset, in its unit."""
+class Display(namedtuple("Display", "kind form divider offset unit")):
+    """What a sensor shows of a pushed value: svalue / divider + offset, in its unit.
+
+    form: how it is rounded, in printf's words.
+    """
 
     __slots__ = ()
     kind: str
+    form: str
     divider: float
     offset: float
     unit: str
@@ -1630,8 +1634,7 @@ class Display(namedtuple("Display", "kind divider offset unit")):
 
     def text(self, svalue: str) -> str:
         """What it shows of this, rounded as Domoticz does."""
-        form = {COUNTER: ".3f", TEMPERATURE: ".1f", CUSTOM_SENSOR: "g"}[self.kind]
-        return f"{self.value(svalue):{form}} {self.unit}".rstrip()
+        return f"{self.value(svalue):{self.form}} {self.unit}".rstrip()
 
 
 def display_of(device: dict[str, Any]) -> Display | None:
@@ -1639,14 +1642,16 @@ def display_of(device: dict[str, Any]) -> Display | None:
     try:
         offset = float(device.get("AddjValue", 0))
         if device.get("Type") == "Temp":
-            return Display(TEMPERATURE, 1.0, offset, "C")
+            return Display(TEMPERATURE, ".1f", 1.0, offset, "C")
         if device.get("SubType") == CUSTOM_SENSOR:
-            return Display(CUSTOM_SENSOR, 1.0, 0.0, str(device.get("SensorUnit") or ""))
+            return Display(CUSTOM_SENSOR, "g", 1.0, 0.0, str(device.get("SensorUnit") or ""))
         if device.get("Type") == "RFXMeter":
             units = {**COUNTER_UNITS, CUSTOM_TYPE: str(device.get("ValueUnits") or "")}
+            counter_type = int(device["SwitchTypeVal"])
+            form = ".10g" if counter_type == CUSTOM_TYPE else ".3f"
             divider = float(device["Divider"])
             if 0 < divider < 10**12:
-                return Display(COUNTER, divider, offset, units[int(device["SwitchTypeVal"])])
+                return Display(COUNTER, form, divider, offset, units[counter_type])
     except (ArithmeticError, LookupError, TypeError, ValueError):
         pass
     return None
@@ -1794,8 +1799,11 @@ class Domoticz:
         return idx
 
     def _list(self, call: str, **params: Any) -> list[dict[str, Any]]:
-        """The result of a call that lists something."""
-        rows = self._call(call, **params).get("result", [])
+        """The result of a call that lists something; without one, there is nothing to list."""
+        answer = self._call(call, **params)
+        if not answer:
+            raise self._error("refuses to list what it has")
+        rows = answer.get("result", [])
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
     def _call(self, call: str, **params: Any) -> dict[str, Any]:
@@ -1966,7 +1974,7 @@ class Domoticz:
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
-        reason = getattr(error, "verify_message", str(error))
+        reason = getattr(error, "verify_message", "".join(map(str, error.args)))
         advice = "name the file of the CA that signed it in REQUESTS_CA_BUNDLE"
         if self._ca_file:
             advice = f"the CA in {self._ca_file} did not sign it"
@@ -2360,7 +2368,8 @@ def cron_line(args: argparse.Namespace, url: str) -> str:
     for name in ("multiply", "decimals", "protocol", "baudrate", "wait", "timeout", "url"):
         value = getattr(args, name)
         if value is not None:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            exact = Decimal(f"{value:.12g}") if isinstance(value, float) else value
+            words += [f"--{name}", f"{exact:f}" if isinstance(exact, Decimal) else str(exact)]
     if args.insecure:
         words.append("--insecure")
     return " ".join(map(quote, words)).replace("%", r"\%")

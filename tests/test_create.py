@@ -237,6 +237,7 @@ def test_an_admin_with_a_login():
     ("call", "words"),
     [
         ("gethardware", ["refuses to list its hardware"]),
+        ("getdevices", ["refuses to list what it has"]),
         ("addhardware", ["refuses to make it", "nothing was made"]),
         ("createdevice", ['the Dummy hardware "Kamstrup" was made, but no sensor']),
         ("setused", ['sensor 17 "New" was made, but not set up', "Type Custom, unit GJ"]),
@@ -299,6 +300,8 @@ def cron_line(*words: str, url: str = kr.DEFAULT_URL) -> str:
         (["p", "60", "--baudrate", "9600"], "p 60 12 --baudrate 9600"),
         (["p", "60", "--wait", "30", "--timeout", "2.5"], "p 60 12 --wait 30 --timeout 2.5"),
         (["p", "60", "--wait", "0"], "p 60 12 --wait 0"),
+        (["p", "60", "--wait", "12345.678"], "p 60 12 --wait 12345.678"),
+        (["p", "60", "--wait", "0.00001"], "p 60 12 --wait 0.00001"),
         (["p", "60", "-v"], "p 60 12"),
     ],
 )

@@ -152,10 +152,10 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             "16.235 MWh", ENERGY, ("1000",), ["16.235 kWh", "unit MWh"], id="MWh to Energy"
         ),
         pytest.param(
-            "16.235 GJ", GJ_COUNTER, (), ["0.016 GJ", ": give --multiply 1000"], id="no factor"
+            "16.235 GJ", GJ_COUNTER, (), ["0.016235 GJ", ": give --multiply 1000"], id="no factor"
         ),
         pytest.param(
-            "16.235 GJ", GJ_COUNTER, ("100",), ["1.623 GJ", "give --multiply 1000"], id="x 100"
+            "16.235 GJ", GJ_COUNTER, ("100",), ["1.6235 GJ", "give --multiply 1000"], id="x 100"
         ),
         pytest.param(
             "147.307 m3",

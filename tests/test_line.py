@@ -585,13 +585,13 @@ def test_an_error_of_a_port_that_is_gone_is_final(monkeypatch):
 
 def test_two_jobs_before_a_sleeping_meter():
     with sim.KmpMeter(always=sim.silence) as meter:
-        jobs = [start(meter.port, number, "--wait", 6) for number in (60, 84)]
-        lines = [finish(job) for job in jobs]
-    codes = sorted(result.code for result in lines)
-    assert codes == [3, 4]
-    for result in lines:
-        if result.code == 3:
-            result.failed(3, "another reading is waiting for the meter")
+        first = start(meter.port, 60, "--wait", 1000)
+        while not meter.requests:
+            time.sleep(0.01)
+        second = run(meter.port, 84, "--wait", 2)
+        first.send_signal(signal.SIGINT)
+        finish(first)
+    second.failed(3, "another reading is waiting for the meter")
 
 
 # What is reported meanwhile
