@@ -225,12 +225,12 @@ class Line:
         self.stopped = True
         self._stopper.send(b"x")
         self._join()
-        os.close(self.slave)
-        os.close(self.master)
+        os.close(self.master)  # the other end stays open: so nobody else gets the port's name
 
     def stop(self) -> None:
         self.unplug()
         self._join()
+        os.close(self.slave)
         self._stop.close()
         self._stopper.close()
 
