@@ -23,15 +23,17 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__":
-    # Importing takes a second or two on a small computer, and Python would answer Ctrl-C with a
-    # traceback. Until it is done, Ctrl-C just ends the process. (Under nohup it stays ignored.)
+    # Importing takes a second or two on a small computer, and Python would print a traceback on
+    # Ctrl-C. Until the imports are done, Ctrl-C just ends the process. (Under nohup it stays
+    # ignored.)
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # Cron starts this script every few minutes, on computers where an import can cost half a second:
-# what only some uses need (serial, requests, json, datetime, ...) is imported where it is used.
+# what only some uses need (serial, requests, json, datetime, ...) is imported where it is used, and
+# records are namedtuples, because typing.NamedTuple would import typing.
 import argparse
 import binascii
 import os
@@ -205,7 +207,7 @@ class Register(namedtuple("Register", "id symbol unit description")):
 
 
 def known_registers() -> dict[int, Register]:
-    """The registers of REGISTER_TABLE by id, in rising order."""
+    """The registers of REGISTER_TABLE (section 11) by id, in ascending order."""
     registers = {}
     for row in REGISTER_TABLE.strip().splitlines():
         number, symbol, unit, description = row.split(None, 3)
@@ -247,12 +249,13 @@ def _plain_symbol(symbol: str) -> str:
 
 
 def _registers_about(words: list[str], registers: dict[int, Register]) -> list[int]:
-    """The ids of registers with all these words in symbol or description; wanted ones, if any."""
-    texts = {
-        known.id: f"{known.symbol} {known.description}".lower() for known in registers.values()
-    }
-    found = [number for number, text in texts.items() if all(word in text for word in words)]
-    return [number for number in WANTED_REGISTERS if number in found] or found
+    """The ids of registers with all these words in symbol or description, wanted ones first."""
+    found = []
+    for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
+        text = f"{registers[number].symbol} {registers[number].description}".lower()
+        if words and all(word in text for word in words):
+            found.append(number)
+    return found
 
 
 # ------------------------------------------------------------------------------------- 3. errors
@@ -269,7 +272,7 @@ class OutputError(KamstrupError):
 
 
 class UsageError(KamstrupError):
-    """The call makes no sense."""
+    """The arguments are invalid."""
 
     exit_code = 2
 
@@ -285,7 +288,7 @@ class PortBusyError(PortError):
 
 
 class MeterError(KamstrupError):
-    """The meter's response is of no use."""
+    """The meter could not be read."""
 
     exit_code = 5
 
@@ -297,10 +300,10 @@ class UnknownRegisterError(MeterError):
 
 
 class AttemptError(MeterError):
-    """One attempt to read brought nothing that counts; another one may.
+    """One attempt to read failed; another one may succeed.
 
-    For a single attempt str() is the detail; for all of them, it is the sentence for the user.
-    Of several failures, the one with the highest weight says most about the cause.
+    For a single attempt str() is the detail; for all of them, it is the sentence for the user,
+    which Meter makes of the failure with the highest weight: it says most about the cause.
     """
 
     seen = ""
@@ -321,7 +324,10 @@ class EchoOnlyError(NoResponseError):
     """Only the request came back: some heads repeat what they send."""
 
     seen = "only the head's echo"
-    advice = "the meter sleeps or the head is a little off; press a button on it, or turn the head"
+    advice = (
+        "the meter is asleep, or the head is not quite in place: press a button on the meter, or "
+        "turn the head"
+    )
     weight = 2
 
 
@@ -335,7 +341,7 @@ class ConnectionLostError(AttemptError):
 
 
 class DamagedResponseError(AttemptError):
-    """Bytes came back, but no sound response."""
+    """Bytes came back, but no valid response."""
 
     seen = "a damaged response"
     advice = "press the head flat on the eye, and keep light off it"
@@ -343,7 +349,7 @@ class DamagedResponseError(AttemptError):
 
 
 class WrongResponseError(AttemptError):
-    """A sound response came back, to another request."""
+    """A valid response came back, to another request."""
 
     seen = "a response to another request"
     advice = "let no other program use the port"
@@ -351,7 +357,7 @@ class WrongResponseError(AttemptError):
 
 
 class PortSharedError(AttemptError):
-    """Bytes were there, and gone before they could be read."""
+    """Another program took bytes before they could be read."""
 
     seen = "another program is reading from {port}"
     advice = "stop it (Domoticz, a terminal program, another meter reader)"
@@ -381,7 +387,7 @@ BLOCK_HEADER = struct.Struct(">HBBB")  # register id, unit id, length of value, 
 
 
 def crc(data: bytes) -> bytes:
-    """CRC-16/XMODEM, high byte first; that of data and its CRC is 0 (5512-447, section 3.2)."""
+    """CRC-16/XMODEM, high byte first; that of data followed by its CRC is 0 (5512-447, 3.2)."""
     return binascii.crc_hqx(data, 0).to_bytes(CRC_SIZE, "big")
 
 
@@ -412,7 +418,7 @@ def unstuff(stuffed: bytes) -> bytes:
         elif byte == ESCAPE:
             escaped = True
         elif byte in RESERVED:
-            raise DamagedResponseError(f"byte {byte:02x} without an escape")
+            raise DamagedResponseError(f"unescaped byte {byte:02x}")
         else:
             data.append(byte)
     if escaped:
@@ -435,15 +441,15 @@ def find_frames(received: bytes) -> list[bytes]:
 
     A frame begins at the last start byte before its stop byte: all before that is echo or noise.
     """
-    frame = RESPONSE_START + b"[^" + RESPONSE_START + STOP + b"]*" + STOP
-    return re.findall(frame, received)
+    pattern = RESPONSE_START + b"[^" + RESPONSE_START + STOP + b"]*" + STOP
+    return re.findall(pattern, received)
 
 
 def decode_response(frame: bytes, registers: Sequence[int]) -> dict[int, tuple[int, int, bytes]]:
     """The blocks of a response to encode_request(registers), by register id.
 
     A block is unit id, sign and exponent, value. The meter leaves out the registers that it lacks
-    (5512-447, section 6.2.4). Raises DamagedResponseError, or WrongResponseError for a sound frame
+    (5512-447, section 6.2.4). Raises DamagedResponseError, or WrongResponseError for a valid frame
     that answers something else.
     """
     if frame[:1] != RESPONSE_START or frame[-1:] != STOP:
@@ -462,15 +468,16 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> dict[int, tuple[i
 
 
 def _split_blocks(data: bytes) -> dict[int, tuple[int, int, bytes]]:
-    """The blocks that the data is made of, to the byte."""
+    """Split data into blocks; their lengths must add up exactly."""
     blocks = {}
     while data:
-        header = data[: BLOCK_HEADER.size].ljust(BLOCK_HEADER.size, b"\0")
-        register, unit, length, sign_exponent = BLOCK_HEADER.unpack(header)
+        if len(data) < BLOCK_HEADER.size:
+            raise DamagedResponseError("it ends in the middle of a block")
+        register, unit, length, sign_exponent = BLOCK_HEADER.unpack_from(data)
         end = BLOCK_HEADER.size + length
         value = data[BLOCK_HEADER.size : end]
         if length == 0 or len(value) < length:
-            raise DamagedResponseError("the lengths in it do not add up")
+            raise DamagedResponseError("its lengths do not add up")
         if register in blocks:
             raise DamagedResponseError(f"register {register} is in it twice")
         blocks[register] = (unit, sign_exponent, value)
@@ -509,7 +516,7 @@ def decode_block(register: int, block: tuple[int, int, bytes]) -> Reading:
     unit = UNITS.get(unit_id, f"unit {unit_id}")
     try:
         if unit_id in LAYOUTS_OF_DIGITS:
-            digits = f"{number:f}"  # not a whole number: no date
+            digits = f"{number:f}"  # int() raises ValueError for a fraction: no date has one
             return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(digits)), "")
         if unit_id in LAYOUTS_OF_BYTES:
             return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
@@ -550,7 +557,7 @@ def _date(yymmdd: int) -> str:
 
 def _month_day(mmdd: int) -> str:
     month, day = divmod(mmdd, 100)
-    _iso_date(0, month, day)  # raises for what is none; 2000 has a 29th of February
+    _iso_date(0, month, day)  # raises unless it is a date; 2000 has a 29th of February
     return f"{month:02}-{day:02}"
 
 
@@ -613,7 +620,7 @@ LAYOUTS_OF_BYTES = {
 READ_OUT_REQUEST = "/?!\r\n"
 READ_OUT_ACKNOWLEDGE = "\x06000\r\n"
 DATA_STRING_LENGTHS = {"/#1": 81, "/#2": 85}  # characters, by request
-WRONG_PARITY = "\xff"  # stands for a character with wrong parity; it is no 7-bit character
+WRONG_PARITY = "\xff"  # stands for a character with wrong parity; it is not a 7-bit character
 
 READ_OUT_GROUPS = {60: "6.8", 68: "6.26", 1004: "6.31", 1010: "0.0"}
 READ_OUT_UNITS = {  # by group; some meters leave the unit out
@@ -662,7 +669,7 @@ def find_identification(received: bytes) -> bool | None:
 
 
 def split_read_out(read_out: bytes) -> dict[str, str]:
-    """What is between the brackets of each group, by the group's name.
+    """What is between the parentheses of each group, by the group's name.
 
     BCC is the sum of the characters after STX up to ETX, modulo 128. Its own parity does not
     count: a MULTICAL III was seen to send it wrong. Raises DamagedResponseError.
@@ -685,8 +692,8 @@ def read_out_value(contents: dict[str, str], register: int) -> tuple[Decimal, st
     """Value and unit of a register in a read-out that was split.
 
     Raises UnknownRegisterError where it is not there, or blank (the energy of a MULTICAL 41, a
-    water meter); DamagedResponseError where it makes no sense. More digits than a meter has are
-    of two read-outs run together.
+    water meter); DamagedResponseError where it makes no sense: too many digits mean that two
+    read-outs ran together.
     """
     numbers = {name: content.partition("*")[0].strip() for name, content in contents.items()}
     name = READ_OUT_GROUPS[register]
@@ -705,7 +712,7 @@ def read_out_value(contents: dict[str, str], register: int) -> tuple[Decimal, st
 
 
 def find_data_string(received: bytes, length: int) -> bytes | None:
-    """All up to the CR of a data string, once there are enough characters.
+    """What was received up to the CR of a data string, once there are enough characters.
 
     Nothing before `length` characters can be the CR; its parity does not count.
     """
@@ -716,7 +723,7 @@ def find_data_string(received: bytes, length: int) -> bytes | None:
 
 
 def decode_data_string(received: bytes, length: int) -> tuple[str, list[str]]:
-    """What stands before the data string that ends what was received, and its ten fields.
+    """What precedes the data string that ends what was received, and its ten fields.
 
     It has no checksum: its form and the parity of every character are all there is to check
     (5511-634, section 4.1). Raises DamagedResponseError.
@@ -751,8 +758,8 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
         unit, decimals = scales[register]
     else:
         raise MeterError(
-            f"the meter says {digits} for register {register}, but where the decimal point belongs "
-            f"is not known for its configuration CCC = {ccc} (ABCCC = {configuration})"
+            f"the meter sent {digits} for register {register}, but where its decimal point belongs "
+            f"is not known for the configuration CCC = {ccc} (ABCCC = {configuration})"
         )
     return Reading(register, Decimal(int(digits)).scaleb(-decimals), unit)
 
@@ -760,16 +767,18 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
 # ----------------------------------------------------------------------------- 7. the serial line
 
 BITS_PER_CHARACTER = 11  # start, 8 data (or 7 and parity), 2 stop
-POLL_INTERVAL = 0.05  # s between two looks at a port that has nothing
+POLL_INTERVAL = 0.05  # s between two looks at a silent port
 REOPEN_INTERVAL = 0.3  # s between two attempts to open a network port
 WRITE_TIMEOUT = 10.0  # s
 OPEN_TIMEOUT = 15.0  # s for a network port: finding the host, connecting, agreeing on settings
 READ_SIZE = 4096  # bytes taken from a port at once
-LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has some hundred
+LONGEST_RECEIVED = 8192  # bytes; a response has some hundred
+NETWORK_SCHEMES = ("socket", "rfc2217")
+NETWORK_PORTS = "socket://HOST:PORT (raw TCP) or rfc2217://HOST:PORT (telnet with RFC 2217)"
 
 
 def _ignore(text: str) -> None:
-    """A log that nobody reads."""
+    """Discard the text."""
 
 
 class Line:
@@ -779,9 +788,10 @@ class Line:
                           | request | <= timeout |          rest    | next request
 
     port: a device or URL; baudrate: of the requests; pause: s of quiet between a response and the
-    next request; rest: s of quiet where no sound response came. The quiet time runs from the last
+    next request; rest: s of quiet where no valid response came. The quiet time runs from the last
     byte sent or received. It is the rest from the moment a request goes out, and the pause once
-    its response is in. A deadline is a value of time.monotonic().
+    its response is in. A deadline is a value of time.monotonic(). Methods that use the port raise
+    PortError, or AttemptError where another attempt may help.
     """
 
     def __init__(
@@ -795,7 +805,8 @@ class Line:
     ) -> None:
         self.port = port
         self.scheme = port.partition("://")[0].lower()
-        self.is_network = self.scheme in ("socket", "rfc2217")
+        self.is_network = self.scheme in NETWORK_SCHEMES
+        self.has_fixed_baudrate = self.scheme == "socket"
         self.baudrate = baudrate
         self.received = b""  # since the last request
         self._pause = max(pause, BITS_PER_CHARACTER / baudrate)
@@ -804,19 +815,15 @@ class Line:
         self._progress = progress
         self._serial: Any = None
         self._last_byte = time.monotonic()  # when it was written or seen
-        self._wire_time = 0.0  # s that the last request takes on the wire, once it is written
+        self._wire_time = 0.0  # s that the last request takes to leave, once it is written
         self._quiet_time = 0.0  # s from the last byte to the next request
 
     def quiet_time_left(self) -> float:
         """Seconds until the next request may go out."""
-        end = self._last_byte + self._wire_time + self._quiet_time
-        return max(0.0, end - time.monotonic())
+        return max(0.0, self._last_byte + self._quiet_time - time.monotonic())
 
     def open(self, deadline: float) -> None:
-        """Open the port for this program alone, waiting until the deadline while it is busy.
-
-        Raises PortError.
-        """
+        """Open the port for this program alone, waiting until the deadline while it is busy."""
         was_busy = False
         while self._serial is None:
             time.sleep(self.quiet_time_left())  # a port that was lost gets its rest
@@ -835,18 +842,16 @@ class Line:
             self._quiet_time = self._pause
 
     def close(self) -> None:
-        """Give the port to others."""
+        """Release the port."""
         port, self._serial = self._serial, None
         try:
-            port.close()
-        except Exception:  # it was not open, or is gone
+            if port is not None:
+                port.close()
+        except Exception:  # it is gone
             pass
 
     def send(self, request: bytes, deadline: float) -> None:
-        """Send a request as soon as the port is open and the line has been quiet long enough.
-
-        Raises PortError, or AttemptError.
-        """
+        """Send a request as soon as the port is open and the line has been quiet long enough."""
         self.open(deadline)
         self.switch(self.baudrate)
         self._wait_for_quiet(deadline)
@@ -854,12 +859,12 @@ class Line:
 
     def write(self, data: bytes) -> None:
         """Send at once, and in one write: the meter drops a request with a gap in it."""
-        self.received = b""
         self._log(f"-> {data.hex(' ')}")
         self._guard(self._serial.write, data)
+        self.received = b""
         self._last_byte = time.monotonic()
         self._wire_time = len(data) * BITS_PER_CHARACTER / self._serial.baudrate
-        self._quiet_time = self._rest
+        self._quiet_time = self._wire_time + self._rest
 
     def receive(
         self, find: Callable[[bytes], Found | None], timeout: float, longest: int
@@ -867,32 +872,30 @@ class Line:
         """What find() finds in all that was received since the request, as soon as it does.
 
         None after `timeout` s of silence; or, against bytes without end, when a response of
-        `longest` bytes that began in time must be over. Raises PortError or AttemptError.
+        `longest` bytes that began in time must be over.
         """
         silence = self._wire_time + timeout
         end = time.monotonic() + silence + longest * BITS_PER_CHARACTER / self._serial.baudrate
-        heard = b""
-        found = None
-        while found is None:
+        start = len(self.received)
+        found = find(self.received)
+        while found is None and len(self.received) < LONGEST_RECEIVED:
             # The clock before the port: this process may have been stopped for seconds, but what
             # lies in the port's buffer came in time.
             now = time.monotonic()
             data = self._read(at_least=1)
             if data:
-                heard = (heard + data)[-LONGEST_RECEIVED:]
-                self.received = (self.received + data)[-LONGEST_RECEIVED:]
                 found = find(self.received)
             if now >= end or (not data and now - self._last_byte >= silence):
                 break
         if found is not None:
-            self._quiet_time = self._pause
             self._wire_time = 0.0
-        if heard:
-            self._log(f"<- {heard.hex(' ')}")
+            self._quiet_time = self._pause
+        if len(self.received) > start:
+            self._log(f"<- {self.received[start:].hex(' ')}")
         return found
 
     def failure(self, request: bytes) -> AttemptError:
-        """What it means that no response to this request is in what was received."""
+        """The error to raise where no response to this request was received."""
         other = self.received.replace(request, b"", 1).strip(b"\0")
         if other:
             return DamagedResponseError(f"{len(other)} bytes without a response in them")
@@ -905,6 +908,7 @@ class Line:
 
     def _wait_for_quiet(self, deadline: float) -> None:
         """Let the quiet time pass; a byte makes it begin again, and belongs to no request."""
+        # Even where the deadline is near, there is time for one byte to make it begin again.
         end = max(deadline, time.monotonic() + 2 * self.quiet_time_left())
         self._read(at_least=0)
         while self.quiet_time_left() > 0:
@@ -914,21 +918,21 @@ class Line:
             self._read(at_least=0)
 
     def _read(self, at_least: int) -> bytes:
-        """All bytes that are there; if there are too few, waits for POLL_INTERVAL at most."""
-
-        def read_waiting() -> bytes:
-            data = b""
-            size = max(at_least, self._serial.in_waiting)
-            while size and len(data) < READ_SIZE:
-                data += self._serial.read(size)
-                size = self._serial.in_waiting
-            return data
-
-        data: bytes = self._guard(read_waiting)
+        """Receive all waiting bytes; waits for `at_least` up to POLL_INTERVAL."""
+        data: bytes = self._guard(self._read_waiting, at_least)
         if data:
+            self.received += data
             self._last_byte = time.monotonic()
-        if self.is_network and b"in use" in data.lower():
-            raise self._failure(OSError("the server says that it is in use"))
+            if self.is_network and b"in use" in self.received.lower():  # ser2net, before it closes
+                raise self._failure(OSError("the server says that it is in use"))
+        return data
+
+    def _read_waiting(self, at_least: int) -> bytes:
+        data = b""
+        size = max(at_least, self._serial.in_waiting)
+        while size and len(data) < READ_SIZE:
+            data += self._serial.read(size)
+            size = self._serial.in_waiting
         return data
 
     def _guard(self, action: Callable[..., Any], *args: Any) -> Any:
@@ -939,18 +943,17 @@ class Line:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> KamstrupError:
-        """What it means that pySerial failed. The port is closed, to be opened anew if need be."""
-        device = str(self._serial.port)
-        is_there = os.path.exists(device) or self.is_network or self.scheme == "loop"
+        """Our error for an exception of pySerial. Closes the port: the next attempt reopens it."""
+        is_gone = not self.is_network and not os.path.exists(str(self._serial.port))
         self.close()
+        self.received = b""
         self._last_byte = time.monotonic()
         self._quiet_time = self._rest
-        reason = _reason(error)
-        if not is_there:
-            return PortError(f"{self.port} vanished: was the IR head unplugged? ({reason})")
+        if is_gone:
+            return PortError(f"{self.port} vanished: was the IR head unplugged?")
         is_timeout = "Timeout" in type(error).__name__  # of a write
-        if self.is_network or is_timeout or _errno(error):
-            return ConnectionLostError(reason)
+        if self.is_network or is_timeout or _system_error(error):
+            return ConnectionLostError(_reason(error))
         return PortSharedError()  # bytes were announced, but somebody else took them
 
 
@@ -962,9 +965,9 @@ def _open_serial(name: str, baudrate: int) -> Any:
     try:
         from serial import STOPBITS_TWO, serial_for_url
     except Exception as error:  # a broken or foreign module may raise anything
-        advice = _library_advice("serial", "pyserial", "serialutil.py", error)
-        raise PortError(advice) from error
+        raise PortError(_library_advice("serial", "pyserial", error)) from error
     scheme = name.partition("://")[0].lower()
+    is_network = scheme in NETWORK_SCHEMES
     try:
         port = serial_for_url(
             name,
@@ -976,92 +979,89 @@ def _open_serial(name: str, baudrate: int) -> Any:
         )
         if scheme != "rfc2217":  # it refuses one; its socket has its own
             port.write_timeout = WRITE_TIMEOUT
-        if scheme in ("socket", "rfc2217"):
+        if is_network:
             _call_with_timeout(OPEN_TIMEOUT, port.open)
         else:
             port.open()
     except Exception as error:  # as in Line._guard, and ValueError for a wrong URL
-        if scheme in ("socket", "rfc2217"):
-            raise _network_opening_error(name, error) from error
-        raise _opening_error(name, error) from error
+        explain = _network_opening_error if is_network else _opening_error
+        raise explain(name, error) from error
     return port
 
 
-def _library_advice(module: str, package: str, own_file: str, error: Exception) -> str:
-    """Why a library can't be used, and what to do. own_file: one that the package surely has."""
+def _library_advice(module: str, package: str, error: Exception) -> str:
+    """Why a library can't be used, and what to do."""
     from importlib.util import find_spec
 
     try:
-        origin = str(find_spec(module).origin)  # type: ignore[union-attr]
-    except (AttributeError, ImportError, ValueError):
-        origin = ""
-    if origin and not os.path.exists(os.path.join(os.path.dirname(origin), own_file)):
+        origin = getattr(find_spec(module), "origin", None)
+    except (ImportError, ValueError):
+        origin = None
+    if origin:
         return (
-            f"{origin} is imported in place of {package}: rename that file if it is yours, "
-            f"or else: pip uninstall {module}; then install {package}"
+            f"{origin} is imported in place of {package}, or {package} is broken ({error}): "
+            f"rename that file if it is yours, or else: pip uninstall {module}, and install "
+            f"{package} again"
         )
-    is_virtual_environment = sys.prefix != sys.base_prefix
-    install = f"pip install {package}"
-    if not is_virtual_environment:
-        install = f"sudo apt install python3-{module}"
-    return f"{package} is not installed, or does not work ({error}): {install}"
+    if sys.prefix != sys.base_prefix:  # in a virtual environment
+        return f"{package} is not installed: pip install {package}"
+    return f"{package} is not installed: sudo apt install python3-{module}"
 
 
-def _errno(error: BaseException | None) -> int:
-    """The number of the system's error that is behind an exception; 0 if there is none."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception of pySerial or requests, and those behind it."""
     while error is not None:
-        number = getattr(error, "errno", None)
-        if isinstance(number, int):
-            return number
+        yield error
         error = error.__context__
-    return 0
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__context__ is not None:
-        error = error.__context__
-    return error
+def _system_error(error: BaseException) -> BaseException | None:
+    """The system's error behind an exception, if there is one."""
+    numbered = (cause for cause in _causes(error) if isinstance(getattr(cause, "errno", None), int))
+    return next(numbered, None)
 
 
 def _reason(error: BaseException) -> str:
-    """The first cause of an exception, in the system's words where there are some."""
-    cause = _first_cause(error)
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    """Why something failed, in the system's words where there are some."""
+    cause = _system_error(error)
+    number = getattr(cause, "errno", 0)
+    if number > 0:
+        return os.strerror(number)
+    return getattr(cause, "strerror", None) or str(error) or type(error).__name__
 
 
 def _opening_error(name: str, error: Exception) -> PortError:
-    """What it means that a local port could not be opened, and what to do."""
-    kind = errorcode.get(_errno(error), "")
-    if os.name == "nt":  # there the number is in the text alone
-        for text, number in (("PermissionError", "EBUSY"), ("FileNotFoundError", "ENOENT")):
-            kind = number if text in str(error) else kind
-    if kind in ("EAGAIN", "EBUSY"):
+    """The error for a local port that could not be opened."""
+    kind = errorcode.get(getattr(_system_error(error), "errno", 0), "")
+    text = str(error)  # on Windows the kind is in there alone
+    if kind in ("EAGAIN", "EBUSY") or "PermissionError" in text:
         return PortBusyError(
-            f"{name} is busy: another program is using it (Domoticz, a terminal program), "
-            "or another reading is waiting for the meter"
+            f"{name} is busy: another reading is waiting for the meter there, or another program "
+            "is using it (Domoticz, a terminal program)"
         )
     if kind in ("EACCES", "EPERM"):
         return PortError(f"no permission to use {name}: {_permission_advice(name)}")
-    if kind in ("ENOENT", "ENXIO", "ENODEV") or (not kind and name.startswith("hwgrep://")):
+    nothing_found = name.startswith("hwgrep:") and not kind
+    if kind in ("ENOENT", "ENXIO", "ENODEV") or "FileNotFoundError" in text or nothing_found:
         return PortError(f"{name or repr(name)} does not exist: {_missing_port_advice(name)}")
     if "://" in name and isinstance(error, ValueError):
-        return PortError(f"{name} is not a port: {_network_port_advice(name)}")
+        return PortError(f"{name} is not a port: a serial server is {NETWORK_PORTS}")
     if kind in ("", "ENOTTY", "EINVAL", "EISDIR"):
         return PortError(f"{name} is not a serial port: {_ports_there_are()}")
     return PortError(f"{name} can't be opened: {_reason(error)}")
 
 
 def _network_opening_error(name: str, error: Exception) -> PortError:
-    scheme, _, address = name.partition("://")
+    """The error for a network port that could not be opened; most causes may be over soon."""
+    if not re.match("[^:]+://[^/?#]+:[1-9][0-9]*($|[/?#])", name):
+        return PortError(f"{name} can't be opened: it must look like {NETWORK_PORTS}")
     reason = _reason(error)
     if "RFC2217" in str(error):
         reason = "it does not speak RFC 2217: is that a raw TCP port? then use socket://"
     elif "'control'" in str(error):
         reason = f"its server has no modem lines: add ?ign_set_control to {name}"
-    elif not re.match(r"[^/?#]+:[1-9][0-9]*($|[/?#])", address):
-        return PortError(f"{name} can't be opened: it must look like {scheme}://HOST:PORT")
-    elif isinstance(_first_cause(error), (ValueError, RuntimeError)):
-        # A URL that makes no sense to pySerial, or the system has no thread for its reader.
+    elif any(isinstance(cause, (ValueError, RuntimeError)) for cause in _causes(error)):
+        # The URL makes no sense to pySerial, or the system has no thread for its reader.
         return PortError(f"{name} can't be opened: {reason}")
     return PortBusyError(f"the network port {name} can't be opened: {reason}")
 
@@ -1073,6 +1073,8 @@ def _permission_advice(name: str) -> str:
         group: str = getgrgid(os.stat(name).st_gid).gr_name
     except (ImportError, KeyError, OSError):
         group = "dialout"
+    if group == "root":
+        return f"only root may use it. Is it the port of the IR head? {_ports_there_are()}"
     if group == "tty":
         return (
             "a login console uses it; switch that off (sudo raspi-config, Interface Options, "
@@ -1082,22 +1084,12 @@ def _permission_advice(name: str) -> str:
 
 
 def _missing_port_advice(name: str) -> str:
+    if re.fullmatch("[^/:]+:[0-9]+", name):
+        return f"a serial server is {NETWORK_PORTS}"
     for folder in ("/dev/", "/dev/serial/by-id/"):
         if name and "/" not in name and os.path.exists(folder + name):
             return f"did you mean {folder}{name}?"
-    if re.fullmatch("[^/:]+:[0-9]+", name):
-        return _network_port_advice(name)
     return f"is the IR head plugged in? {_ports_there_are()}"
-
-
-def _network_port_advice(name: str) -> str:
-    address = re.split("[/?#]", name.rpartition("://")[2])[0]
-    if not re.search(":[0-9]+$", address):
-        address = f"{address or 'HOST'}:PORT"
-    return (
-        f"a serial server in the network is socket://{address} (raw TCP) "
-        f"or rfc2217://{address} (telnet with RFC 2217)"
-    )
 
 
 def _ports_there_are() -> str:
@@ -1150,7 +1142,7 @@ if TYPE_CHECKING:
         wait: float  # s, how long to keep trying
         timeout: float  # s of silence after which an attempt counts as unanswered
         pause: float  # s of quiet between a response and the next request
-        rest: float  # s of quiet where no sound response came
+        rest: float  # s of quiet where no valid response came
         registers: tuple[int, ...]  # that can be requested; () for any
         registers_per_request: int
         can_read_all: bool
@@ -1178,7 +1170,7 @@ class Kmp:
     wait = 10.0
     timeout = 2.0
     pause = 0.0  # one byte time, which Line keeps in any case
-    rest = 1.65  # 1.6, and what an adapter may take to send what was written
+    rest = 1.65  # 1.6, plus the adapter's delay
     registers: tuple[int, ...] = ()
     registers_per_request = REGISTERS_PER_REQUEST
     can_read_all = True
@@ -1264,8 +1256,7 @@ class Mc66:
         line.receive(lambda received: len(received) > length or None, self.acknowledge_delay, 0)
         if len(line.received) == length and not find_read_out(line.received):
             line.write(encode_characters(READ_OUT_ACKNOWLEDGE))
-        read_out = find_read_out(line.received)
-        read_out = read_out or line.receive(find_read_out, timeout, self.longest_read_out)
+        read_out = line.receive(find_read_out, timeout, self.longest_read_out)
         if read_out is None:
             raise DamagedResponseError("the read-out has no end")
         return read_out
@@ -1273,7 +1264,7 @@ class Mc66:
     def _receive_fields(
         self, line: Line, request_text: str, timeout: float, deadline: float
     ) -> list[str]:
-        if line.scheme == "socket":
+        if line.has_fixed_baudrate:
             raise PortError(
                 "a socket:// port can't change its speed, which this register needs: use rfc2217://"
             )
@@ -1298,6 +1289,8 @@ class Mc66:
         return fields
 
 
+ATTEMPTS_IN_ALL = 2  # for each group of registers, and for each register of one that failed
+
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
 PROTOCOLS: dict[str, type[MeterProtocol]] = {"kmp": Kmp, "mc66": Mc66}
@@ -1310,7 +1303,7 @@ class Meter:
     given; wait: s to keep trying while the port is busy or the meter does not respond (0: one
     attempt); timeout: s of silence after which an attempt counts as unanswered; log: called with
     each frame as hex and each failure; progress: called with each failure that is not the last.
-    Raises UsageError for a protocol that does not exist.
+    Raises UsageError for a protocol that does not exist, or a baudrate that it does not take.
     """
 
     def __init__(
@@ -1326,6 +1319,8 @@ class Meter:
         if protocol not in PROTOCOLS:
             raise UsageError(f"no protocol {protocol!r}: it is one of {', '.join(PROTOCOLS)}")
         self._protocol = known = PROTOCOLS[protocol]()
+        if baudrate and known.has_fixed_baudrate:
+            raise UsageError(f"{protocol} has its own baudrates")
         self.wait = known.wait if wait is None else wait
         self.timeout = known.timeout if timeout is None else timeout
         speed = baudrate or known.baudrate
@@ -1343,8 +1338,8 @@ class Meter:
     def read(self, register: RegisterName) -> Reading:
         """One register, by id or symbol.
 
-        Raises UsageError, PortError, UnknownRegisterError, or of all attempts the failure that
-        says most.
+        Raises UsageError, PortError, UnknownRegisterError, or the most telling failure of all
+        attempts.
         """
         number = register_id(register)
         deadline = time.monotonic() + self.wait
@@ -1359,42 +1354,41 @@ class Meter:
     def read_all(self, registers: Sequence[RegisterName] = ()) -> Iterator[Reading]:
         """Those of the registers (of all known ones, if none are given) that the meter has.
 
-        Each comes as soon as it is known. `wait` runs from the last sound response. A group that
-        fails twice is requested register by register, once each. After the last reading, raises
-        what kept others from being read; else as read().
+        Each comes as soon as it is known. `wait` runs from the last valid response. Once the meter
+        has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register.
+        At the end, raises what kept some from being read, if any; else as read().
         """
-        numbers = [register_id(register) for register in registers] or list(known_registers())
+        named = dict.fromkeys(register_id(register) for register in registers)
+        numbers = list(named or known_registers())
         size = self._protocol.registers_per_request
-        starts = range(0, len(numbers), size)
-        groups = deque((numbers[start : start + size], 2) for start in starts)  # with attempts
+        groups = deque(numbers[start : start + size] for start in range(0, len(numbers), size))
         unread: list[int] = []
-        has_responded = False
+        attempts = 0  # any number, until the meter has responded
         deadline = time.monotonic() + self.wait
         while groups:
-            group, attempts = groups.popleft()
+            group = groups.popleft()
             try:
-                readings = self._read_together(
-                    group, deadline, self._unanswered, attempts if has_responded else 0
-                )
-            except UnknownRegisterError:  # of a protocol that can tell
+                readings = self._read_together(group, deadline, self._unanswered, attempts)
+            except UnknownRegisterError:  # only mc66 raises this here
                 continue
-            except AttemptError as failure:
-                last_failure = failure
+            except AttemptError as error:
+                failure = error
                 if not self._has_time_left(deadline):
-                    unread += group + [number for others, _ in groups for number in others]
+                    unread += sum(groups, group)
                     break
                 if len(group) > 1:
-                    groups.extendleft(([number], 1) for number in reversed(group))
+                    groups.extendleft([number] for number in reversed(group))
                 else:
                     unread += group
                 continue
-            has_responded = True
+            attempts = ATTEMPTS_IN_ALL
             yield from readings.values()
             deadline = time.monotonic() + self.wait
+        if unread == numbers:
+            raise failure
         if unread:
             names = ", ".join(map(str, unread[:8])) + (", ..." if unread[8:] else "")
-            message = f"registers not read: {len(unread)} ({names}); {last_failure}"
-            raise type(last_failure)(message)
+            raise type(failure)(f"registers not read: {len(unread)} ({names}); {failure}")
 
     def _read_together(
         self, registers: Sequence[int], deadline: float, late_responses: int, attempts: int = 0
@@ -1405,10 +1399,8 @@ class Meter:
         the registers are requested again at once. Tries until the deadline, or `attempts` times if
         that is not 0. Raises KamstrupError.
         """
-        requests = 0
         failures: list[AttemptError] = []
         while True:
-            requests += 1
             self._unanswered += 1
             try:
                 readings = self._protocol.read_once(self._line, registers, self.timeout, deadline)
@@ -1421,8 +1413,10 @@ class Meter:
                     raise self._sum_up(failures) from None
                 self._progress(f"{seen}; {deadline - time.monotonic():.0f} s left")
                 continue
-            if readings:  # responses keep their order: none to earlier registers can follow
-                self._unanswered = requests - 1
+            if readings:
+                # Responses keep their order: none to earlier registers can follow. Late ones to
+                # these registers are not empty.
+                self._unanswered = 0
                 return readings
             self._unanswered -= 1
             if late_responses == 0:
@@ -1436,7 +1430,7 @@ class Meter:
 
     def _sum_up(self, failures: list[AttemptError]) -> AttemptError:
         """The failure that says most, with a sentence about all attempts for the user."""
-        worst = max(reversed(failures), key=lambda failure: failure.weight)
+        worst = max(reversed(failures), key=lambda failure: failure.weight)  # the last of equals
         count = sum(type(failure) is type(worst) for failure in failures)
         sentence = worst.seen.format(port=self._line.port)
         if len(failures) > 1:
@@ -1482,19 +1476,19 @@ OLD_NAMES = {  # of calls, up to 2022.2
 }
 
 WRONG_PATH = (
-    "does not know the address: is a path too many or missing (such as /domoticz) at the end of "
-    "the URL?"
+    "does not know the address: is a path (such as /domoticz) missing at the end of the URL, or "
+    "wrong?"
 )
-MAY_ONLY_VIEW = "refuses: this user may only view, or may not touch this sensor"
-NEEDS_ADMIN = "refuses: making a sensor needs a user with Admin rights (Setup > Users)"
+MAY_ONLY_VIEW = "refused: this user may only view, or has no access to this sensor"
+NEEDS_ADMIN = "refused: making a sensor needs a user with Admin rights (Setup > Users)"
 STATUS_CAUSES = {  # what an HTTP status, or its first digit, means, and what to do
     401: "needs a login, or the login is wrong: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over "
     "plain http it may not be allowed (use https, or allow it in Setup > Settings > Security); or "
     "add this computer to the trusted networks there, and give no password",
     400: WRONG_PATH,
     404: WRONG_PATH,
-    3: "redirects elsewhere: give its own address as --url",
-    5: "is in trouble, or a proxy in front of it is",
+    3: "redirects elsewhere: give the final address as --url",
+    5: "reports an internal error, or a proxy in front of it does",
 }
 IMPOSSIBLE_PASSWORD = (
     "needs another password: Domoticz knows no characters beyond Latin-1 (such as the euro sign)"
@@ -1578,7 +1572,7 @@ UNIT_SIZES = {
 WRONG_SENSORS = {  # by SubType: what becomes of a meter reading
     "Counter Incremental": "adds every value to those before",
     "kWh": "wants watt;watthour: one number is shown wrong, and never logged",
-    "Switch": "stays as it is",
+    "Switch": "ignores numbers",
 }
 
 
@@ -1684,11 +1678,11 @@ def warnings_about(
         yield f"{it_would_show}: {set_it_up if both_are_counters and not is_set_up else cure}"
         return
     if display.kind == COUNTER and "." in svalue:
-        yield "a Counter cuts decimals off in its log: add --decimals 0"
+        yield "a Counter's log drops decimals: add --decimals 0"
     shown_now = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
     if display.kind == COUNTER and shown_now:
         if display.value(svalue) < float(shown_now.group()) - 0.0005:  # Domoticz rounds
-            yield f"it shows {device['Counter']} already: its next use would be negative"
+            yield f"it already shows {device['Counter']}: its use would be negative"
     elif sensor.kind == COUNTER and display.kind != COUNTER:
         yield f"a {display.kind} has no use per day: for that, {make_one}"
 
@@ -1731,9 +1725,10 @@ class Domoticz:
 
     def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
-        for device in self._list("getdevices", rid=idx):
-            return device
-        raise self._unknown_idx(idx)
+        devices = self._list("getdevices", rid=idx)
+        if not devices:
+            raise self._unknown_idx(idx)
+        return devices[0]
 
     def create(self, name: str, sensor: Sensor, svalue: str) -> int:
         """Make a sensor, set it up, and push to it at once; its idx.
@@ -1744,7 +1739,7 @@ class Domoticz:
         for device in self._list("getdevices", filter="all", used="all"):
             if str(device.get("Name")).strip() == name:
                 idx = device.get("idx")
-                raise self._error(f'has a sensor "{name}" already, idx {idx}: nothing was made')
+                raise self._error(f'already has a sensor "{name}", idx {idx}: nothing was made')
         done = "nothing was made"
         try:
             hardware = self._dummy_hardware()
@@ -1825,7 +1820,7 @@ class Domoticz:
         try:
             from requests import Request  # noqa: F401  (waits for a thread that is importing it)
         except Exception as error:
-            advice = _library_advice("requests", "requests", "adapters.py", error)
+            advice = _library_advice("requests", "requests", error)
             raise DomoticzError(advice) from error
         import json
         from urllib.parse import urlencode
@@ -1847,7 +1842,7 @@ class Domoticz:
         except (RecursionError, ValueError):
             answer = None
         if not isinstance(answer, dict):
-            raise DomoticzError(f"what answers at {self.url} is not Domoticz: it sends no JSON")
+            raise DomoticzError(f"the server at {self.url} is not Domoticz: its answer is not JSON")
         return answer if answer.get("status") == "OK" else {}
 
     def _get(self, query: dict[str, Any]) -> tuple[int, bytes]:
@@ -1939,7 +1934,7 @@ class Domoticz:
             return cause
         from http.client import responses
 
-        return f"answers: {responses.get(status, 'a status that HTTP does not have')}"
+        return f"answered: {responses.get(status, 'a status that HTTP does not have')}"
 
     def _cause_of(self, error: BaseException) -> str:
         """Why there was no answer, and what to do."""
@@ -1947,22 +1942,18 @@ class Domoticz:
         from socket import gaierror, timeout
         from ssl import SSLCertVerificationError, SSLError
 
-        reasons: dict[type[BaseException], str] = {
+        reasons: dict[Any, str] = {
             SSLError: "does not speak https: is this the https port, or should the URL begin with "
             "http:?",
-            gaierror: "is not known: is the host spelled right?",
-            ConnectionRefusedError: "refused: nothing listens there; is Domoticz running, is the "
-            "port right?",
-            timeout: "did not answer in time",
-            TimeoutError: "did not answer in time",
-            EOFError: "broke off in the middle of its answer",
-            IncompleteRead: "broke off in the middle of its answer",
+            gaierror: "was not found: check the spelling of the host",
+            ConnectionRefusedError: "refused the connection: is Domoticz running, and on this "
+            "port?",
+            (timeout, TimeoutError): "did not answer in time",
+            (EOFError, IncompleteRead): "broke off in the middle of its answer",
             ConnectionError: "closed the connection: should the URL begin with https:?",
             HTTPException: "does not speak http: should the URL begin with https:?",
         }
-        causes = [error]
-        while causes[-1].__context__ is not None:
-            causes.append(causes[-1].__context__)
+        causes = list(_causes(error))
         for cause in causes:  # urllib3 1 has an exception of its own for another host's certificate
             is_its_own = type(cause).__name__ == "CertificateError"
             if isinstance(cause, SSLCertVerificationError) or is_its_own:
@@ -2001,10 +1992,10 @@ User and password of Domoticz come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
 exit codes:
   0    done
   1    the output can't be written
-  2    usage
+  2    wrong usage
   3    the port can't be opened, stays busy or has vanished
   4    the meter did not respond
-  5    what came back was damaged, or no response to the request
+  5    the response was damaged, or to another request
   6    the meter has no such register
   7    Domoticz was not reached, or refused
   130  interrupted
@@ -2057,15 +2048,15 @@ def build_parser() -> Parser:
         help="idx of the Domoticz sensor to push to; left out: print only",
     )
     add = parser.add_argument_group("options").add_argument
-    add("-h", "--help", action="store_true", help="show this and stop")
-    add("--version", action="store_true", help="show the version and stop")
-    add("--list-registers", action="store_true", help="print the known registers and stop")
+    add("-h", "--help", action="store_true", help="show this and exit")
+    add("--version", action="store_true", help="show the version and exit")
+    add("--list-registers", action="store_true", help="print the known registers and exit")
     add("--json", action="store_true", help="print as JSON")
     add(
         "-v",
         "--verbose",
         action="store_true",
-        help="report on stderr: each frame, each attempt, the talk with Domoticz",
+        help="report on stderr: each frame, each attempt, the exchange with Domoticz",
     )
     add = parser.add_argument_group("meter").add_argument
     add("--protocol", choices=PROTOCOLS, help=f"{models} (default: kmp)")
@@ -2119,14 +2110,15 @@ def build_parser() -> Parser:
 
 
 def number(low: float, high: float, kind: Callable[[str], Any] = float) -> Callable[[str], Any]:
-    """What makes a number of this kind and range of plain ASCII digits."""
+    """An argparse type: a number of this kind and range, in plain ASCII digits."""
     form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
     name = "whole number" if kind is int else "number"
 
     def parse_number(text: str) -> Any:
         if re.fullmatch(form, text) and low <= float(text) <= high:
             return kind(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} from {low} to {high}")
+        hint = " (write it without a comma)" if "," in text else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} from {low} to {high}{hint}")
 
     return parse_number
 
@@ -2147,12 +2139,12 @@ def parse(arguments: Arguments = None) -> argparse.Namespace:
         if word.startswith("-"):
             parser.error(f"{word.split('=')[0]} is not an option")
     if unknown:
-        parser.error("more than PORT, REGISTER and IDX")
+        parser.error("too many arguments: only PORT, REGISTER and IDX are expected")
     options = vars(args).items()
     given = {name for name, value in options if value is not None and value is not False}
     if args.list_registers:
         if given - {"list_registers", "json"}:
-            parser.error("--list-registers stands alone, or with --json")
+            parser.error("--list-registers goes only with --json")
         return args
     if args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
@@ -2172,18 +2164,18 @@ def _check_destination(parser: Parser, args: argparse.Namespace) -> None:
         try:
             args.idx = number(1, 999999999, int)(args.idx)
         except argparse.ArgumentTypeError as error:
-            parser.error(f"IDX: {error}")
+            parser.error(f"IDX: {error}; one register a call, and a name with spaces needs quotes")
     if args.create is not None:
         args.create = args.create.strip()
         if not args.create or re.search("[\0-\x1f\ud800-\udfff]", args.create):
-            parser.error("--create needs a name for the sensor, of plain text")
+            parser.error("--create needs a name for the sensor, without control characters")
         if args.idx is not None:
             parser.error("--create makes a sensor: leave out IDX")
     if args.number is None and (args.idx or args.create):
-        parser.error("all is for printing: one sensor takes one register")
+        parser.error("all can only be printed: one sensor takes one register")
     if args.number is None and not protocol.can_read_all:
         numbers = " ".join(map(str, protocol.registers))
-        parser.error(f"with {args.protocol} request one of {numbers}")
+        parser.error(f"all does not work with {args.protocol}: request one of {numbers}")
 
 
 def _check_options(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
@@ -2200,7 +2192,7 @@ def _check_options(parser: Parser, args: argparse.Namespace, given: set[str]) ->
             option = min(needless & given).replace("_", "-")
             parser.error(f"--{option} does nothing {where}")
     if args.multiply == 0:
-        parser.error("--multiply 0 leaves nothing of the reading")
+        parser.error("--multiply 0 would always push 0")
 
 
 def domoticz_from(args: argparse.Namespace, log: Callable[[str], None]) -> Domoticz:
@@ -2214,7 +2206,9 @@ def domoticz_from(args: argparse.Namespace, log: Callable[[str], None]) -> Domot
     user = _environment_text("DOMOTICZ_USER")
     password = _environment_text("DOMOTICZ_PASSWORD")
     if "@" in url:
-        raise UsageError("no user and password in the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD")
+        raise UsageError(
+            "a login does not go into the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD"
+        )
     try:
         has_host = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
     except ValueError:
@@ -2224,7 +2218,9 @@ def domoticz_from(args: argparse.Namespace, log: Callable[[str], None]) -> Domot
     if args.insecure and not url.startswith("https"):
         raise UsageError("--insecure does nothing without https")
     if bool(user) != bool(password) or ":" in user:
-        raise UsageError("DOMOTICZ_USER (without a colon) and DOMOTICZ_PASSWORD go together")
+        raise UsageError(
+            "set both DOMOTICZ_USER (without a colon) and DOMOTICZ_PASSWORD, or neither"
+        )
     ca_file = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or ""
     return Domoticz(url, user, password, not args.insecure, ca_file, log)
 
@@ -2385,7 +2381,7 @@ def _number_of(reading: Reading) -> Decimal:
 
 
 def start_importing_requests() -> None:
-    """Import requests in a thread: that is slow, and the processor has nothing else to do."""
+    """Import requests in a thread, while the meter responds: the import is slow."""
     from threading import Thread
 
     def import_requests() -> None:
@@ -2421,7 +2417,7 @@ def run(arguments: Arguments = None) -> None:
         if domoticz is not None:
             start_importing_requests()
         reading = meter.read(args.number)
-    # The port is closed: others may read while Domoticz is asked.
+    # The port is closed: others may read while Domoticz is contacted.
     if domoticz is None:
         return to_stdout(reading_to_json(reading) if args.json else str(reading))
     if args.create:

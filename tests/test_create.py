@@ -186,7 +186,7 @@ def test_a_name_that_is_taken_makes_nothing(name, version):
     with fake.FakeDomoticz(version=version) as domoticz:
         result = create(domoticz, name=name)
         assert made(domoticz) == []
-    result.failed(7, 'has a sensor "Heating" already, idx 12: nothing was made')
+    result.failed(7, 'already has a sensor "Heating", idx 12: nothing was made')
 
 
 def test_a_name_is_looked_for_in_a_long_list():
@@ -329,18 +329,18 @@ def test_cron_line_has_the_url_of_the_environment():
     ("arguments", "words"),
     [
         (["p", "60", "12", "--create", "New"], "leave out IDX"),
-        (["p", "all", "--create", "New"], "all is for printing"),
+        (["p", "all", "--create", "New"], "all can only be printed"),
         (["p", "60", "--create", ""], "needs a name"),
         (["p", "60", "--create", " \t"], "needs a name"),
-        (["p", "60", "--create", "W\udce4rme"], "of plain text"),
-        (["p", "60", "--create", "two\nlines"], "of plain text"),
+        (["p", "60", "--create", "W\udce4rme"], "without control characters"),
+        (["p", "60", "--create", "two\nlines"], "without control characters"),
         (["p", "60", "--create"], "--create"),
         (["p", "60", "--create", "New", "--multiply", "1000"], "--multiply does nothing"),
         (["p", "60", "--create", "New", "--decimals", "0"], "--decimals does nothing"),
         (["p", "60", "--create", "New", "--dry-run"], "--dry-run does nothing"),
         (["p", "60", "--create", "New", "--json"], "--json does nothing"),
         (["p", "60", "--create", "New", "--insecure"], "--insecure does nothing without https"),
-        (["--list-registers", "--create", "New"], "--list-registers stands alone"),
+        (["--list-registers", "--create", "New"], "--list-registers goes only with"),
     ],
     ids=lambda what: " ".join(what) if isinstance(what, list) else "",
 )

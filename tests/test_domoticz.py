@@ -48,7 +48,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 CA = str(fake.DATA / "ca.pem")
 PUSH = "/json.htm?type=command&param=udevice&idx=12&nvalue=0&svalue=16235"
 
-NOT_DOMOTICZ = "is not Domoticz: it sends no JSON"
+NOT_DOMOTICZ = "is not Domoticz: its answer is not JSON"
 NO_SENSOR = "has no sensor with idx 12: look in Setup > Devices there"
 BREAKS_OFF = "broke off in the middle of its answer"
 NOT_IN_TIME = "did not answer in time"
@@ -553,13 +553,15 @@ def attempts(monkeypatch):
 def test_a_refused_connection_is_tried_a_few_times_within_seconds(
     push, closed_port, pauses, attempts, scheme
 ):
-    push(f"{scheme}://127.0.0.1:{closed_port}").failed(7, "nothing listens there")
+    push(f"{scheme}://127.0.0.1:{closed_port}").failed(7, "refused the connection")
     assert 3 <= len(attempts) <= 5
     assert 2 <= sum(pauses) <= 10
 
 
 def test_a_host_without_an_address_is_tried_a_few_times(push, pauses, attempts):
-    push("http://no-such-host.invalid:8080").failed(7, "is not known: is the host spelled right?")
+    push("http://no-such-host.invalid:8080").failed(
+        7, "was not found: check the spelling of the host"
+    )
     assert 3 <= len(attempts) <= 5
 
 
@@ -926,7 +928,7 @@ def test_netrc_is_not_used(push, monkeypatch, tmp_path, by):
 def test_half_a_login(call, monkeypatch, login):
     for name, value in login.items():
         monkeypatch.setenv(name, value)
-    line = call("/dev/null", 60, 12).failed(2, "DOMOTICZ_USER (without a colon)", "go together")
+    line = call("/dev/null", 60, 12).failed(2, "DOMOTICZ_USER (without a colon)", "or neither")
     assert "some" not in line
 
 

@@ -100,7 +100,7 @@ def test_a_server_that_comes_back_in_time():
     [
         ("socket://", "must look like socket://HOST:PORT"),
         ("socket://127.0.0.1", "must look like socket://HOST:PORT"),
-        ("rfc2217://127.0.0.1", "must look like rfc2217://HOST:PORT"),
+        ("rfc2217://127.0.0.1", "must look like socket://HOST:PORT"),
         ("socket://127.0.0.1:x", "must look like"),
         ("socket://127.0.0.1:99999", "can't be opened"),
         ("rfc2217://127.0.0.1:9?nonsense", "nonsense"),
