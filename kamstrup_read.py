@@ -325,7 +325,7 @@ class EchoOnlyError(NoResponseError):
 
     seen = "only the head's echo"
     advice = (
-        "the meter is asleep, or the head is not quite in place: press a button on the meter, or "
+        "the meter is asleep, or the head is not quite in place; press a button on the meter, or "
         "turn the head"
     )
     weight = 2

@@ -42,7 +42,7 @@ class FakeSerial:
     requests: (when the first byte left, request); reads: how often it was read.
     """
 
-    port = "loop://"  # always there
+    port = "/dev/null"  # always there
     timeout = kr.POLL_INTERVAL
 
     def __init__(self, clock: FakeClock, respond: Callable[[bytes, int], Chunks]) -> None:

@@ -181,6 +181,14 @@ def test_the_limits_of_idx_are_allowed():
     assert kr.parse([PORT, "60", "999999999"]).idx == 999999999
 
 
+def test_a_name_without_quotes(call):
+    call(PORT, "60", "--create", "Hot", "water").failed(2, "IDX: 'water' is not", "needs quotes")
+
+
+def test_a_comma_in_a_number(call):
+    call(*PUSH, "--multiply", "1000,5").failed(2, "'1000,5' is not a number", "without a comma")
+
+
 def test_a_factor_of_0(call):
     call(*PUSH, "--multiply", "0").failed(2, "--multiply 0 would always push 0")
     call(*PUSH, "--multiply", "-0.0").failed(2, "--multiply 0 would always push 0")

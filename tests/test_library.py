@@ -140,6 +140,14 @@ def test_read_all_of_some_registers_in_one_request():
     assert [str(reading) for reading in readings] == ["16.235 GJ", "147.307 m3", "67.25 C"]
 
 
+def test_read_all_requests_a_register_that_is_named_twice_once():
+    with sim.KmpMeter() as simulated:
+        with kr.Meter(simulated.port) as meter:
+            readings = list(meter.read_all(["E1", 60, "0x3c", 84]))
+        assert simulated.requests == [[60, 84]]
+    assert [str(reading) for reading in readings] == ["16.235 GJ", "147.307 m3"]
+
+
 def test_read_all_of_every_known_register():
     with sim.KmpMeter() as simulated, kr.Meter(simulated.port) as meter:
         readings = {reading.register: reading for reading in meter.read_all()}
@@ -172,6 +180,11 @@ def test_wrong_registers(register):
         kr.read_register("/dev/null", register)
     with pytest.raises(kr.UsageError, match="no register"):
         list(kr.Meter("/dev/null").read_all([60, register]))
+
+
+def test_a_baudrate_for_a_protocol_that_has_its_own():
+    with pytest.raises(kr.UsageError, match="mc66 has its own baudrates"):
+        kr.Meter("/dev/null", "mc66", baudrate=1200)
 
 
 def test_wrong_protocols():

@@ -455,10 +455,17 @@ def test_all_but_a_register_that_silences_the_meter(monkeypatch, poison):
     assert message.startswith(f"registers not read: {len(poison)} ({names}); no response")
 
 
+def test_all_reads_each_register_where_one_more_request_is_lost(monkeypatch):
+    """A group whose responses were lost twice, and then one to a single register."""
+    connect(monkeypatch, lambda *args: [] if args[1] in (9, 10, 12) else right(*args))
+    assert read_all("port") == (sorted(REGISTERS), "")
+
+
 def test_all_of_a_silent_meter_asks_for_the_first_group_only(monkeypatch):
     port = connect(monkeypatch, silent)
-    read_all("port")
+    _, message = read_all("port")
     assert len({data for _, data in port.requests}) == 1
+    assert message.startswith("no response from the meter")
 
 
 def test_all_of_a_meter_that_falls_asleep(monkeypatch):

@@ -20,6 +20,7 @@ import time
 import pytest
 import serial
 import simulated_meter as sim
+from fake_serial import FakeClock, FakeSerial
 from program import finish, run, start
 from serial_server import SerialServer
 
@@ -110,6 +111,20 @@ def test_a_server_that_comes_back_in_time():
 def test_urls_that_make_no_sense_end_at_once(url, words):
     result = run(url, 60, "--wait", 300)
     result.failed(3, words)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"Port already in use\r\n"], [b"Port already i", b"n use\r\n"]]
+)
+def test_in_use_is_a_busy_port_in_however_many_pieces(monkeypatch, pieces):
+    def respond(_request: bytes, _number: int):
+        return [(0.5 * number, piece) for number, piece in enumerate(pieces, 1)]
+
+    port = FakeSerial(FakeClock(), respond)
+    monkeypatch.setattr(kr, "time", port.clock)
+    monkeypatch.setattr(kr, "_open_serial", lambda _name, _baudrate: port)
+    with pytest.raises(kr.ConnectionLostError, match="the server says that it is in use"):
+        kr.read_register("socket://host:2000", 60, wait=0)
 
 
 @pytest.mark.parametrize("bytes_before", [0, 7])

@@ -14,6 +14,7 @@ Windows                                          test_windows_...
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -56,6 +57,14 @@ import kamstrup_read as kr
 )
 def test_can_not_be_opened(port, words):
     run(port, 60).failed(3, *words)
+
+
+def test_nobody_is_told_to_join_the_group_root(monkeypatch):
+    import grp
+
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group(("root", "x", 0, [])))
+    error = PermissionError(errno.EACCES, "Permission denied")
+    assert "usermod" not in str(kr._opening_error("/dev/null", error))
 
 
 def test_a_name_with_unprintable_characters_stays_on_one_line():

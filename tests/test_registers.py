@@ -100,6 +100,20 @@ def test_words_suggest_the_register_that_people_want_first(words, first):
         kr.register_id(words)
 
 
+def test_registers_that_few_want_are_suggested_too():
+    with pytest.raises(
+        kr.UsageError, match=r"did you mean T2 .* or E5 \(Return flow \(outlet\) energy"
+    ):
+        kr.register_id("outlet")
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_suggests_nothing(name):
+    with pytest.raises(kr.UsageError) as caught:
+        kr.register_id(name)
+    assert "did you mean" not in str(caught.value)
+
+
 def test_every_word_must_match():
     with pytest.raises(kr.UsageError) as caught:
         kr.register_id("hot cooling tap")
