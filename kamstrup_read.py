@@ -1480,6 +1480,7 @@ WRONG_PATH = (
     "wrong?"
 )
 MAY_ONLY_VIEW = "refused: this user may only view, or has no access to this sensor"
+UNKNOWN_IDX = "has no sensor with idx {}: look in Setup > Devices there"
 NEEDS_ADMIN = "refused: making a sensor needs a user with Admin rights (Setup > Users)"
 STATUS_CAUSES = {  # what an HTTP status, or its first digit, means, and what to do
     401: "needs a login, or the login is wrong: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over "
@@ -1719,15 +1720,14 @@ class Domoticz:
         """Give the sensor with this idx a value of plain digits."""
         if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # it would take anything
             raise ValueError(f"idx {idx}, svalue {svalue!r}")
-        if not self._call("udevice", idx=idx, nvalue=0, svalue=svalue):
-            raise self._unknown_idx(idx)
+        self._call("udevice", UNKNOWN_IDX.format(idx), idx=idx, nvalue=0, svalue=svalue)
         self._log(f"Domoticz took svalue {svalue} for idx {idx}")
 
     def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
         devices = self._list("getdevices", rid=idx)
         if not devices:
-            raise self._unknown_idx(idx)
+            raise self._error(UNKNOWN_IDX.format(idx))
         return devices[0]
 
     def create(self, name: str, sensor: Sensor, svalue: str) -> int:
@@ -1783,29 +1783,32 @@ class Domoticz:
         if sensor.counter_type == CUSTOM_TYPE:
             options = f"ValueQuantity:Custom;ValueUnits:{sensor.unit};"
             settings["options"] = b64encode(options.encode()).decode()
-        if not self._call("setused", idx=idx, **settings):
-            raise self._error("refuses to set it up")
+        self._call("setused", "refuses to set it up", idx=idx, **settings)
 
     def _new_idx(self, call: str, **params: Any) -> int:
         """The idx of what a call has made."""
-        idx = _idx_in(self._call(call, **params))
+        idx = _idx_in(self._call(call, "refuses to make it", **params))
         if not idx:
             raise self._error("refuses to make it")
         return idx
 
     def _list(self, call: str, **params: Any) -> list[dict[str, Any]]:
         """The result of a call that lists something; without one, there is nothing to list."""
-        answer = self._call(call, **params)
-        if not answer:
-            raise self._error("refuses to list what it has")
-        rows = answer.get("result", [])
+        rows = self._call(call, "refuses to list what it has", **params).get("result", [])
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
-    def _call(self, call: str, **params: Any) -> dict[str, Any]:
-        """A call by the name that this server has for it; {} if the answer's status is not OK."""
+    def _call(self, call: str, refusal: str, **params: Any) -> dict[str, Any]:
+        """The answer to a call by the name that this server has for it.
+
+        refusal: what it means that the answer's status is not OK.
+        """
+        name = {"type": "command", "param": call}
         if call in OLD_NAMES and self._speaks_old_names():
-            return self._ask({"type": OLD_NAMES[call], **params})
-        return self._ask({"type": "command", "param": call, **params})
+            name = {"type": OLD_NAMES[call]}
+        answer = self._ask({**name, **params})
+        if not answer:
+            raise self._error(refusal)
+        return answer
 
     def _speaks_old_names(self) -> bool:
         """Found out once: ERR is also what a new server answers when it refuses."""
@@ -1902,9 +1905,6 @@ class Domoticz:
 
     def _error(self, what: str) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} {what}")
-
-    def _unknown_idx(self, idx: int) -> DomoticzError:
-        return self._error(f"has no sensor with idx {idx}: look in Setup > Devices there")
 
     def _check_ca_file(self) -> None:
         import ssl
