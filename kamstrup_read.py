@@ -47,6 +47,7 @@ from errno import errorcode
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without importing typing
 if TYPE_CHECKING:
+    from threading import Thread
     from typing import Any, NoReturn, Optional, Protocol, TypeVar, Union
 
     Found = TypeVar("Found")
@@ -1335,14 +1336,22 @@ class Meter:
     def __exit__(self, *_: object) -> None:
         self._line.close()
 
-    def read(self, register: RegisterName) -> Reading:
-        """One register, by id or symbol.
+    def open(self, deadline: float) -> None:
+        """Open the port, waiting until the deadline while it is busy. Raises PortError.
+
+        The other methods do so by themselves.
+        """
+        self._line.open(deadline)
+
+    def read(self, register: RegisterName, deadline: Seconds = None) -> Reading:
+        """One register, by id or symbol; deadline: a value of time.monotonic() in place of `wait`.
 
         Raises UsageError, PortError, UnknownRegisterError, or the most telling failure of all
         attempts.
         """
         number = register_id(register)
-        deadline = time.monotonic() + self.wait
+        if deadline is None:
+            deadline = time.monotonic() + self.wait
         # One response more may be late: that to another program's request.
         readings = self._read_together([number], deadline, late_responses=self._unanswered + 1)
         if number not in readings:
@@ -1821,7 +1830,7 @@ class Domoticz:
     def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
         """The answer, checked; {} if its status is not OK."""
         try:
-            from requests import Request  # noqa: F401  (waits for a thread that is importing it)
+            import requests  # noqa: F401
         except Exception as error:
             advice = _library_advice("requests", "requests", error)
             raise DomoticzError(advice) from error
@@ -2380,8 +2389,13 @@ def _number_of(reading: Reading) -> Decimal:
     return reading.value
 
 
-def start_importing_requests() -> None:
-    """Import requests in a thread, while the meter responds: the import is slow."""
+def start_importing_requests() -> Thread | None:
+    """Import requests in a thread, while the meter responds: the import is slow.
+
+    Until it is done, nothing else may be imported: in Python 3.9, two threads that import the same
+    module at the same time were seen to block each other for ever.
+    """
+    import datetime  # noqa: F401  (for readings; requests needs it too)
     from threading import Thread
 
     def import_requests() -> None:
@@ -2390,10 +2404,12 @@ def start_importing_requests() -> None:
         except Exception:  # Domoticz reports it
             pass
 
+    thread = Thread(target=import_requests, daemon=True)
     try:
-        Thread(target=import_requests, daemon=True).start()
+        thread.start()
     except RuntimeError:  # the system has no thread for us
-        pass
+        return None
+    return thread
 
 
 def run(arguments: Arguments = None) -> None:
@@ -2409,14 +2425,19 @@ def run(arguments: Arguments = None) -> None:
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     progress = to_stderr if is_watched and not args.verbose else _ignore
     domoticz = domoticz_from(args, log) if args.idx or args.create else None
+    importer = None
     with Meter(
         args.port, args.protocol, args.baudrate, args.wait, args.timeout, log, progress
     ) as meter:
         if args.number is None:
             return print_all(meter, args.json)
+        deadline = time.monotonic() + meter.wait
+        meter.open(deadline)
         if domoticz is not None:
-            start_importing_requests()
-        reading = meter.read(args.number)
+            importer = start_importing_requests()
+        reading = meter.read(args.number, deadline)
+    if importer is not None:
+        importer.join()
     # The port is closed: others may read while Domoticz is contacted.
     if domoticz is None:
         return to_stdout(reading_to_json(reading) if args.json else str(reading))

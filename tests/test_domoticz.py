@@ -40,6 +40,7 @@ import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
 from program import LIMIT, PREFIX, SLACK, Result, command, environment, run
+from serial_server import SerialServer
 
 import kamstrup_read as kr
 
@@ -1181,6 +1182,46 @@ def test_a_password_that_can_not_work_shows_nowhere(push, monkeypatch):
     assert result.code == 7
     for secret in forms_of("me and you", "5\u20ac p\u00e4", "utf-8"):
         assert secret not in result.out + result.err
+
+
+SLOW_REQUESTS = """
+import sys, threading, time
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is threading.main_thread():
+            print("imported meanwhile:", name, file=sys.stderr)
+
+def main_thread_imports():
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None:
+        if "importlib" in frame.f_code.co_filename:
+            return True
+        frame = frame.f_back
+
+if threading.current_thread() is not threading.main_thread():
+    watch = Watch()
+    sys.meta_path.insert(0, watch)
+    time.sleep(1)
+    sys.meta_path.remove(watch)
+    if main_thread_imports():
+        print("waited for by an import", file=sys.stderr)
+raise ImportError("enough")
+"""
+
+
+@pytest.mark.parametrize("kind", [None, "socket", "rfc2217"])
+@pytest.mark.parametrize(("register", "code"), [(60, 7), ("DATE", 2), ("CLOCK", 2)])
+def test_nothing_else_is_imported_while_requests_is(tmp_path, kind, register, code):
+    """In Python 3.9, two threads that import the same module may block each other for ever."""
+    (tmp_path / "requests.py").write_text(SLOW_REQUESTS)
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(sim.KmpMeter()).port
+        if kind is not None:
+            port = stack.enter_context(SerialServer(port, kind)).url
+        result = run(port, register, 12, env={"PYTHONPATH": str(tmp_path)})
+    assert result.err.count("\n") == 1
+    assert result.code == code
 
 
 def test_a_password_that_begins_with_the_user_is_hidden_as_a_whole():
