@@ -1830,7 +1830,7 @@ class Domoticz:
     def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
         """The answer, checked; {} if its status is not OK."""
         try:
-            import requests  # noqa: F401
+            from requests import Request  # noqa: F401
         except Exception as error:
             advice = _library_advice("requests", "requests", error)
             raise DomoticzError(advice) from error
@@ -2432,8 +2432,8 @@ def run(arguments: Arguments = None) -> None:
         if args.number is None:
             return print_all(meter, args.json)
         deadline = time.monotonic() + meter.wait
-        meter.open(deadline)
         if domoticz is not None:
+            meter.open(deadline)
             importer = start_importing_requests()
         reading = meter.read(args.number, deadline)
     if importer is not None:
