@@ -773,7 +773,7 @@ REOPEN_INTERVAL = 0.3  # s between two attempts to open a network port
 WRITE_TIMEOUT = 10.0  # s
 OPEN_TIMEOUT = 15.0  # s for a network port: finding the host, connecting, agreeing on settings
 READ_SIZE = 4096  # bytes taken from a port at once
-LONGEST_RECEIVED = 8192  # bytes; a response has some hundred
+LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has some hundred
 NETWORK_SCHEMES = ("socket", "rfc2217")
 NETWORK_PORTS = "socket://HOST:PORT (raw TCP) or rfc2217://HOST:PORT (telnet with RFC 2217)"
 
@@ -877,22 +877,23 @@ class Line:
         """
         silence = self._wire_time + timeout
         end = time.monotonic() + silence + longest * BITS_PER_CHARACTER / self._serial.baudrate
-        start = len(self.received)
+        heard = b""
         found = find(self.received)
-        while found is None and len(self.received) < LONGEST_RECEIVED:
+        while found is None:
             # The clock before the port: this process may have been stopped for seconds, but what
             # lies in the port's buffer came in time.
             now = time.monotonic()
             data = self._read(at_least=1)
             if data:
+                heard = (heard + data)[-LONGEST_RECEIVED:]
                 found = find(self.received)
             if now >= end or (not data and now - self._last_byte >= silence):
                 break
         if found is not None:
             self._wire_time = 0.0
             self._quiet_time = self._pause
-        if len(self.received) > start:
-            self._log(f"<- {self.received[start:].hex(' ')}")
+        if heard:
+            self._log(f"<- {heard.hex(' ')}")
         return found
 
     def failure(self, request: bytes) -> AttemptError:
@@ -922,7 +923,7 @@ class Line:
         """Receive all waiting bytes; waits for `at_least` up to POLL_INTERVAL."""
         data: bytes = self._guard(self._read_waiting, at_least)
         if data:
-            self.received += data
+            self.received = (self.received + data)[-LONGEST_RECEIVED:]
             self._last_byte = time.monotonic()
             if self.is_network and b"in use" in self.received.lower():  # ser2net, before it closes
                 raise self._failure(OSError("the server says that it is in use"))
@@ -1023,18 +1024,15 @@ def _system_error(error: BaseException) -> BaseException | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why something failed, in the system's words where there are some."""
-    cause = _system_error(error)
-    number = getattr(cause, "errno", 0)
-    if number > 0:
-        return os.strerror(number)
-    return getattr(cause, "strerror", None) or str(error) or type(error).__name__
+    """The first cause of an exception, in the system's words where there are some."""
+    *_, cause = _causes(error)
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _opening_error(name: str, error: Exception) -> PortError:
     """The error for a local port that could not be opened."""
     kind = errorcode.get(getattr(_system_error(error), "errno", 0), "")
-    text = str(error)  # on Windows the kind is in there alone
+    text = str(error) if os.name == "nt" else ""  # there the kind is in the text alone
     if kind in ("EAGAIN", "EBUSY") or "PermissionError" in text:
         return PortBusyError(
             f"{name} is busy: another reading is waiting for the meter there, or another program "
@@ -1290,7 +1288,7 @@ class Mc66:
         return fields
 
 
-ATTEMPTS_IN_ALL = 2  # for each group of registers, and for each register of one that failed
+ATTEMPTS_IN_ALL = 2  # to read a group of registers, before each of them is requested once
 
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
@@ -1364,18 +1362,21 @@ class Meter:
         """Those of the registers (of all known ones, if none are given) that the meter has.
 
         Each comes as soon as it is known. `wait` runs from the last valid response. Once the meter
-        has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register.
-        At the end, raises what kept some from being read, if any; else as read().
+        has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register,
+        once each. At the end, raises what kept some from being read, if any; else as read().
         """
         named = dict.fromkeys(register_id(register) for register in registers)
         numbers = list(named or known_registers())
         size = self._protocol.registers_per_request
         groups = deque(numbers[start : start + size] for start in range(0, len(numbers), size))
         unread: list[int] = []
-        attempts = 0  # any number, until the meter has responded
+        has_responded = False
         deadline = time.monotonic() + self.wait
         while groups:
             group = groups.popleft()
+            attempts = 0  # any number
+            if has_responded:
+                attempts = ATTEMPTS_IN_ALL if len(group) == size else 1
             try:
                 readings = self._read_together(group, deadline, self._unanswered, attempts)
             except UnknownRegisterError:  # only mc66 raises this here
@@ -1390,7 +1391,7 @@ class Meter:
                 else:
                     unread += group
                 continue
-            attempts = ATTEMPTS_IN_ALL
+            has_responded = True
             yield from readings.values()
             deadline = time.monotonic() + self.wait
         if unread == numbers:

@@ -29,7 +29,7 @@ from decimal import Decimal
 
 import pytest
 import simulated_meter as sim
-from fake_serial import connect
+from fake_serial import FakeSerial, connect
 from program import LIMIT, SLACK, command, environment, finish, run, start
 
 import kamstrup_read as kr
@@ -407,6 +407,23 @@ def test_what_is_kept_of_a_flood_is_bounded(monkeypatch):
     assert 0 < max(longest) <= kr.LONGEST_RECEIVED
 
 
+@pytest.mark.parametrize("size", [8000, 12000, 40000])
+def test_a_response_behind_a_burst_of_noise(monkeypatch, size):
+    """More than is kept, at once: as through a network, or into a buffer."""
+    monkeypatch.setattr(FakeSerial, "byte_time", lambda port: 0.0)
+    connect(monkeypatch, lambda request, _number: [(0.01, b"\x55" * size + response_to(request))])
+    assert str(kr.read_register("port", 60, wait=0)) == "16.235 GJ"
+
+
+def test_noise_between_two_attempts_is_not_kept(monkeypatch):
+    noise = [(second / 2, b"\x55" * 400) for second in range(40)]
+    connect(monkeypatch, lambda _request, number: [] if number else noise)
+    meter = kr.Meter("port", wait=20)
+    with pytest.raises(kr.DamagedResponseError):
+        meter.read(60)
+    assert len(meter._line.received) <= kr.LONGEST_RECEIVED
+
+
 def test_a_day_of_attempts_keeps_no_frames_of_python(monkeypatch):
     kept: list[kr.AttemptError] = []
 
@@ -442,7 +459,9 @@ def test_all_of_a_recorded_meter(name):
     assert numbers == sorted(meter.registers)
 
 
-@pytest.mark.parametrize("poison", [(84,), (60, 84), (67, 68), (1010,)])
+@pytest.mark.parametrize(
+    "poison", [(84,), (60, 84), (67, 68), (1010,), (61, 62), (68, 69), (86, 87), (1002, 1003)]
+)
 def test_all_but_a_register_that_silences_the_meter(monkeypatch, poison):
     def respond(request: bytes, number: int):
         ids = sim.requested_registers(sim.content_of(request, 0x80))
@@ -453,12 +472,6 @@ def test_all_but_a_register_that_silences_the_meter(monkeypatch, poison):
     assert found == sorted(set(REGISTERS) - set(poison))
     names = ", ".join(map(str, poison))
     assert message.startswith(f"registers not read: {len(poison)} ({names}); no response")
-
-
-def test_all_reads_each_register_where_one_more_request_is_lost(monkeypatch):
-    """A group whose responses were lost twice, and then one to a single register."""
-    connect(monkeypatch, lambda *args: [] if args[1] in (9, 10, 12) else right(*args))
-    assert read_all("port") == (sorted(REGISTERS), "")
 
 
 def test_all_of_a_silent_meter_asks_for_the_first_group_only(monkeypatch):

@@ -103,8 +103,8 @@ def test_a_server_that_comes_back_in_time():
         ("socket://127.0.0.1", "must look like socket://HOST:PORT"),
         ("rfc2217://127.0.0.1", "must look like socket://HOST:PORT"),
         ("socket://127.0.0.1:x", "must look like"),
-        ("socket://127.0.0.1:99999", "can't be opened"),
-        ("rfc2217://127.0.0.1:9?nonsense", "nonsense"),
+        ("socket://127.0.0.1:99999", "can't be opened: Port out of range 0-65535"),
+        ("rfc2217://127.0.0.1:9?nonsense", "can't be opened: unknown option: 'nonsense'"),
         (f"socket://{'x' * 70}.invalid:4000", "can't be opened"),
     ],
 )

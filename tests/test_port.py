@@ -46,6 +46,7 @@ import kamstrup_read as kr
         (str(PROGRAM), ["is not a serial port"]),
         ("/dev/null", ["/dev/null is not a serial port"]),
         ("", ["'' does not exist"]),
+        ("/dev/PermissionError", ["/dev/PermissionError does not exist"]),
         ("127.0.0.1:6638", ["a serial server is socket://HOST:PORT (raw TCP)", "rfc2217://HOST"]),
         ("my-pi:6638", ["socket://HOST:PORT"]),
         ("tcp://127.0.0.1:6638", ["is not a port: a serial server is socket://HOST:PORT"]),
