@@ -19,6 +19,14 @@ PREFIX = "kamstrup_read: "
 SLACK = 30.0
 LIMIT = 120.0  # s, after which the program hangs
 
+PROXY_VARIABLES = (
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+)
 # What changes the ways of the program, of its libraries, or of Python itself.
 CLEARED = (
     "DOMOTICZ_URL",
@@ -26,12 +34,7 @@ CLEARED = (
     "DOMOTICZ_PASSWORD",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
+    *PROXY_VARIABLES,
     "PYTHONUNBUFFERED",
     "PYTHONWARNINGS",
     "PYTHONDEVMODE",

@@ -39,7 +39,7 @@ import urllib.parse
 import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
-from program import LIMIT, PREFIX, SLACK, Result, command, environment, run
+from program import LIMIT, PREFIX, PROXY_VARIABLES, SLACK, Result, command, environment, run
 from serial_server import SerialServer
 
 import kamstrup_read as kr
@@ -704,15 +704,6 @@ def test_the_time_to_connect_is_limited():
 
 
 # Proxies
-
-PROXY_VARIABLES = [
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-]
 
 
 @pytest.fixture
