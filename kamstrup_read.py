@@ -931,10 +931,14 @@ class Line:
 
     def _read_waiting(self, at_least: int) -> bytes:
         data = b""
-        size = max(at_least, self._serial.in_waiting)
-        while size and len(data) < READ_SIZE:
-            data += self._serial.read(size)
-            size = self._serial.in_waiting
+        while len(data) < READ_SIZE:
+            waiting = self._serial.in_waiting
+            chunk: bytes = self._serial.read(max(waiting, 0 if data else at_least))
+            if waiting and not chunk:
+                raise EOFError("somebody else took what was waiting")
+            if not chunk:
+                break
+            data += chunk
         return data
 
     def _guard(self, action: Callable[..., Any], *args: Any) -> Any:

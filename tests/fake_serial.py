@@ -98,11 +98,14 @@ class FakeSerial:
 
 
 def connect(
-    monkeypatch: pytest.MonkeyPatch, respond: Callable[[bytes, int], Chunks], tick: float = 0.0
+    monkeypatch: pytest.MonkeyPatch,
+    respond: Callable[[bytes, int], Chunks],
+    tick: float = 0.0,
+    kind: type[FakeSerial] = FakeSerial,
 ) -> FakeSerial:
     """Let the program find this port and this clock, whatever port it opens."""
     clock = FakeClock(tick)
-    port = FakeSerial(clock, respond)
+    port = kind(clock, respond)
     monkeypatch.setattr(kr, "time", clock)
     monkeypatch.setattr(kr, "_open_serial", lambda _name, _baudrate: port)
     return port

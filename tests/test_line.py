@@ -579,6 +579,22 @@ def test_another_program_that_reads_the_port_all_the_time():
             assert f"another program is reading from {meter.port}" in line or "damaged" in line
 
 
+class StolenSerial(FakeSerial):
+    """Bytes are announced without end, but another program is always faster."""
+
+    in_waiting = 3
+
+    def read(self, size: int) -> bytes:
+        super().read(0)
+        return b""
+
+
+def test_another_program_that_takes_each_byte_that_is_announced(monkeypatch):
+    connect(monkeypatch, silent, kind=StolenSerial)
+    with pytest.raises(kr.PortSharedError, match="reading from port in 7 of 7 attempts: stop it"):
+        kr.Meter("port", wait=10).read(60)
+
+
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
