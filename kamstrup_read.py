@@ -2162,13 +2162,21 @@ def parse(arguments: Arguments = None) -> argparse.Namespace:
         return args
     if args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
-    if args.port.isdecimal() and "/" not in args.register and not os.path.exists(args.port):
+    if _is_register(args.port) and "/" not in args.register and not os.path.exists(args.port):
         parser.error(f"PORT is missing: it comes first, such as /dev/ttyUSB0 {args.port}")
     args.protocol = args.protocol or "kmp"
     args.number = None if args.register.lower() == "all" else register_id(args.register)
     _check_destination(parser, args)
     _check_options(parser, args, given)
     return args
+
+
+def _is_register(word: str) -> bool:
+    try:
+        register_id(word)
+    except UsageError:
+        return False
+    return True
 
 
 def _check_destination(parser: Parser, args: argparse.Namespace) -> None:

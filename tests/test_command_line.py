@@ -72,11 +72,18 @@ def test_missing_arguments(call, arguments):
         ["60", "12", "--multiply", "1000"],
         ["--multiply", "1000", "60", "12"],
         ["60", "12", "--dry-run"],
+        ["0x3c", "12"],
     ],
     ids=words_of,
 )
 def test_a_missing_port(call, arguments):
-    call(*arguments).failed(2, "PORT is missing", "such as /dev/ttyUSB0 60")
+    call(*arguments).failed(2, "PORT is missing", "such as /dev/ttyUSB0 ")
+
+
+@pytest.mark.parametrize("symbol", ["E1", "va", "Meter No 1"])
+def test_a_missing_port_before_a_symbol(call, symbol):
+    for arguments in ([symbol, "12"], [symbol, "12", "--multiply", "1000"]):
+        call(*arguments).failed(2, "PORT is missing", f"such as /dev/ttyUSB0 {symbol}")
 
 
 def test_a_port_may_be_a_number_if_it_exists(call, tmp_path, monkeypatch):
