@@ -45,6 +45,9 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from errno import errorcode
 
+Log = Callable[[str], None]
+Blocks = dict[int, tuple[int, int, bytes]]  # by register id: unit id, sign and exponent, value
+
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without importing typing
 if TYPE_CHECKING:
     from threading import Thread
@@ -446,12 +449,11 @@ def find_frames(received: bytes) -> list[bytes]:
     return re.findall(pattern, received)
 
 
-def decode_response(frame: bytes, registers: Sequence[int]) -> dict[int, tuple[int, int, bytes]]:
-    """The blocks of a response to encode_request(registers), by register id.
+def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
+    """The blocks of a response to encode_request(registers).
 
-    A block is unit id, sign and exponent, value. The meter leaves out the registers that it lacks
-    (5512-447, section 6.2.4). Raises DamagedResponseError, or WrongResponseError for a valid frame
-    that answers something else.
+    The meter leaves out the registers that it lacks (5512-447, section 6.2.4). Raises
+    DamagedResponseError, or WrongResponseError for a valid frame that answers something else.
     """
     if frame[:1] != RESPONSE_START or frame[-1:] != STOP:
         raise DamagedResponseError("it has no start or no stop byte")
@@ -468,7 +470,7 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> dict[int, tuple[i
     return blocks
 
 
-def _split_blocks(data: bytes) -> dict[int, tuple[int, int, bytes]]:
+def _split_blocks(data: bytes) -> Blocks:
     """Split data into blocks; their lengths must add up exactly."""
     blocks = {}
     while data:
@@ -801,11 +803,11 @@ class Line:
         baudrate: int,
         pause: float,
         rest: float,
-        log: Callable[[str], None] = _ignore,
-        progress: Callable[[str], None] = _ignore,
+        log: Log = _ignore,
+        progress: Log = _ignore,
     ) -> None:
         self.port = port
-        self.scheme = port.partition("://")[0].lower()
+        self.scheme = _scheme(port)
         self.is_network = self.scheme in NETWORK_SCHEMES
         self.has_fixed_baudrate = self.scheme == "socket"
         self.baudrate = baudrate
@@ -963,6 +965,11 @@ class Line:
         return PortSharedError()  # bytes were announced, but somebody else took them
 
 
+def _scheme(port: str) -> str:
+    """The first part of a pySerial URL, such as socket of socket://host:1234."""
+    return port.partition("://")[0].lower()
+
+
 def _open_serial(name: str, baudrate: int) -> Any:
     """Open a port or pySerial URL: 8N2, and for this program alone.
 
@@ -972,7 +979,7 @@ def _open_serial(name: str, baudrate: int) -> Any:
         from serial import STOPBITS_TWO, serial_for_url
     except Exception as error:  # a broken or foreign module may raise anything
         raise PortError(_library_advice("serial", "pyserial", error)) from error
-    scheme = name.partition("://")[0].lower()
+    scheme = _scheme(name)
     is_network = scheme in NETWORK_SCHEMES
     try:
         port = serial_for_url(
@@ -1189,7 +1196,7 @@ class Kmp:
         request = encode_request(registers)
         failures: list[AttemptError] = []
 
-        def find_response(received: bytes) -> dict[int, tuple[int, int, bytes]] | None:
+        def find_response(received: bytes) -> Blocks | None:
             failures.clear()
             for frame in find_frames(received):
                 try:
@@ -1316,8 +1323,8 @@ class Meter:
         baudrate: Baudrate = None,
         wait: Seconds = None,
         timeout: Seconds = None,
-        log: Callable[[str], None] = _ignore,
-        progress: Callable[[str], None] = _ignore,
+        log: Log = _ignore,
+        progress: Log = _ignore,
     ) -> None:
         if protocol not in PROTOCOLS:
             raise UsageError(f"no protocol {protocol!r}: it is one of {', '.join(PROTOCOLS)}")
@@ -1558,32 +1565,25 @@ SENSORS = {
     "*": (CUSTOM_SENSOR, "Axis Label {unit}", 0, 1),
 }
 MAPPED_TYPES = {COUNTER: "0x7100", TEMPERATURE: "0x5005", CUSTOM_SENSOR: "0xF31F"}
-# Units that can stand for each other, in lower case: the quantity, and how many of the smallest.
-UNIT_SIZES = {
-    "j": ("energy", 1),
-    "kj": ("energy", 10**3),
-    "mj": ("energy", 10**6),
-    "gj": ("energy", 10**9),
-    "wh": ("energy", 3600),
-    "kwh": ("energy", 3600 * 10**3),
-    "mwh": ("energy", 3600 * 10**6),
-    "gwh": ("energy", 3600 * 10**9),
-    "cal": ("energy", 4.1868),
-    "kcal": ("energy", 4.1868 * 10**3),
-    "mcal": ("energy", 4.1868 * 10**6),
-    "gcal": ("energy", 4.1868 * 10**9),
-    "w": ("power", 1),
-    "kw": ("power", 10**3),
-    "mw": ("power", 10**6),
-    "gw": ("power", 10**9),
-    "l": ("volume", 1),
-    "liter": ("volume", 1),
-    "litre": ("volume", 1),
-    "m3": ("volume", 10**3),
-    "l/h": ("flow", 1),
-    "m3/h": ("flow", 10**3),
-}
-
+QUANTITIES = (  # units that can stand for each other, in lower case, and the size of each
+    {
+        "j": 1,
+        "kj": 10**3,
+        "mj": 10**6,
+        "gj": 10**9,
+        "wh": 3600,
+        "kwh": 3600 * 10**3,
+        "mwh": 3600 * 10**6,
+        "gwh": 3600 * 10**9,
+        "cal": 4.1868,
+        "kcal": 4.1868 * 10**3,
+        "mcal": 4.1868 * 10**6,
+        "gcal": 4.1868 * 10**9,
+    },
+    {"w": 1, "kw": 10**3, "mw": 10**6, "gw": 10**9},
+    {"l": 1, "liter": 1, "litre": 1, "m3": 10**3},
+    {"l/h": 1, "m3/h": 10**3},
+)
 WRONG_SENSORS = {  # by SubType: what becomes of a meter reading
     "Counter Incremental": "adds every value to those before",
     "kWh": "wants watt;watthour: one number is shown wrong, and never logged",
@@ -1618,10 +1618,11 @@ def recommended_sensor(unit: str) -> Sensor:
 def conversion(unit: str, shown_unit: str) -> float | None:
     """How many of the shown unit one of the unit is; None where they can't be compared."""
     unit = unit.lower()
-    shown_unit = shown_unit.strip().replace("\u00b3", "3").replace("\u00b0", "").lower() or unit
-    quantity, size = UNIT_SIZES.get(unit, (unit, 1))
-    shown_quantity, shown_size = UNIT_SIZES.get(shown_unit, (shown_unit, 1))
-    return size / shown_size if quantity == shown_quantity else None
+    shown_unit = shown_unit.strip().replace("\u00b3", "3").replace("\u00b0", "").lower()
+    for sizes in QUANTITIES:
+        if unit in sizes and shown_unit in sizes:
+            return sizes[unit] / sizes[shown_unit]
+    return 1.0 if shown_unit in (unit, "") else None
 
 
 class Display(namedtuple("Display", "kind form divider offset unit")):
@@ -1717,7 +1718,7 @@ class Domoticz:
         password: str = "",
         verify: bool = True,
         ca_file: str = "",
-        log: Callable[[str], None] = _ignore,
+        log: Log = _ignore,
     ) -> None:
         self.url = url.rstrip("/")
         self.has_login = bool(user)
@@ -1834,11 +1835,6 @@ class Domoticz:
 
     def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
         """The answer, checked; {} if its status is not OK."""
-        try:
-            from requests import Request  # noqa: F401
-        except Exception as error:
-            advice = _library_advice("requests", "requests", error)
-            raise DomoticzError(advice) from error
         import json
         from urllib.parse import urlencode
 
@@ -1864,10 +1860,14 @@ class Domoticz:
 
     def _get(self, query: dict[str, Any]) -> tuple[int, bytes]:
         """Status and body of the answer; no more of it is read than its kind can have."""
-        from requests import Request
-        from requests.adapters import HTTPAdapter
-        from urllib3.exceptions import ConnectTimeoutError
-        from urllib3.util.retry import Retry
+        try:
+            from requests import Request
+            from requests.adapters import HTTPAdapter
+            from urllib3.exceptions import ConnectTimeoutError
+            from urllib3.util.retry import Retry
+        except Exception as error:
+            advice = _library_advice("requests", "requests", error)
+            raise DomoticzError(advice) from error
 
         class ConnectRetry(Retry):
             """Sends again only what can't have arrived: a sensor may add up what it gets."""
@@ -1921,17 +1921,16 @@ class Domoticz:
         return DomoticzError(f"Domoticz at {self.url} {what}")
 
     def _check_ca_file(self) -> None:
+        """Raise DomoticzError if the CA file that is needed can't be used."""
         import ssl
 
-        is_used = self._ca_file and self._verify and self.url.startswith("https:")
-        if not is_used or os.path.isdir(self._ca_file):
+        is_needed = self._ca_file and self._verify and self.url.startswith("https:")
+        if not is_needed or os.path.isdir(self._ca_file):
             return
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self._ca_file)
         except OSError as error:
             reason = "it is not a PEM file" if isinstance(error, ssl.SSLError) else _reason(error)
-            if isinstance(error, FileNotFoundError):
-                reason = "it does not exist"
             raise DomoticzError(
                 f"the CA file {self._ca_file} can't be used: {reason} (it is named by "
                 "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE)"
@@ -2217,7 +2216,7 @@ def _check_options(parser: Parser, args: argparse.Namespace, given: set[str]) ->
         parser.error("--multiply 0 would always push 0")
 
 
-def domoticz_from(args: argparse.Namespace, log: Callable[[str], None]) -> Domoticz:
+def domoticz_from(args: argparse.Namespace, log: Log) -> Domoticz:
     """The Domoticz of the options and the environment. Raises UsageError.
 
     A wrong URL is not repeated: there may be a secret in it.
@@ -2365,29 +2364,39 @@ def print_dry_run(domoticz: Domoticz, args: argparse.Namespace, reading: Reading
 def create_sensor(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None:
     """Make the right sensor for a reading, push to it, and print what was made."""
     sensor = recommended_sensor(reading.unit)
-    args.multiply = Decimal(sensor.factor) if sensor.factor > 1 else None
-    svalue = svalue_of(_number_of(reading), args.multiply)
-    if sensor.kind == COUNTER and "." in svalue:
-        args.decimals = 0
-        svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
-    args.idx = domoticz.create(args.create, sensor, svalue)
-    to_stdout(f'created:  sensor {args.idx} "{one_line(args.create)}": {sensor}')
+    value = _number_of(reading)
+    multiply = Decimal(sensor.factor) if sensor.factor > 1 else None
+    svalue = svalue_of(value, multiply)
+    decimals = 0 if sensor.kind == COUNTER and "." in svalue else None
+    svalue = svalue_of(value, multiply, decimals)
+    idx = domoticz.create(args.create, sensor, svalue)
+    to_stdout(f'created:  sensor {idx} "{one_line(args.create)}": {sensor}')
     to_stdout(f"pushed:   {svalue}")
-    to_stdout(f"in cron:  {cron_line(args, domoticz.url)}")
+    to_stdout(f"in cron:  {cron_line(args, domoticz.url, idx, multiply, decimals)}")
 
 
-def cron_line(args: argparse.Namespace, url: str) -> str:
-    """The call that does the same with IDX, as a crontab wants it."""
+def cron_line(
+    args: argparse.Namespace, url: str, idx: int, multiply: Factor, decimals: Places
+) -> str:
+    """The call that pushes to this idx from now on, as a crontab wants it."""
     from shlex import quote
 
-    words = ["kamstrup_read.py", args.port, args.register, str(args.idx)]
-    args.protocol = None if args.protocol == "kmp" else args.protocol
-    args.url = None if url == DEFAULT_URL else url
-    for name in ("multiply", "decimals", "protocol", "baudrate", "wait", "timeout", "url"):
-        value = getattr(args, name)
+    words = ["kamstrup_read.py", args.port, args.register, str(idx)]
+    numbers = {
+        "multiply": multiply,
+        "decimals": decimals,
+        "baudrate": args.baudrate,
+        "wait": args.wait,
+        "timeout": args.timeout,
+    }
+    for name, value in numbers.items():
         if value is not None:
-            exact = Decimal(f"{value:.12g}") if isinstance(value, float) else value
-            words += [f"--{name}", f"{exact:f}" if isinstance(exact, Decimal) else str(exact)]
+            digits = f"{Decimal(str(value)):f}"  # never an exponent
+            words += [f"--{name}", digits.removesuffix(".0")]
+    if args.protocol != "kmp":
+        words += ["--protocol", args.protocol]
+    if url != DEFAULT_URL:
+        words += ["--url", url]
     if args.insecure:
         words.append("--insecure")
     return " ".join(map(quote, words)).replace("%", r"\%")

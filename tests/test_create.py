@@ -283,8 +283,7 @@ def test_a_register_that_is_no_number(register):
 
 def cron_line(*words: str, url: str = kr.DEFAULT_URL) -> str:
     args = kr.parse([*words, "--create", "New"])
-    args.idx = 12
-    return kr.cron_line(args, url)
+    return kr.cron_line(args, url, 12, None, None)
 
 
 @pytest.mark.parametrize(

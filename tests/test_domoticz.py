@@ -1040,7 +1040,7 @@ NO_PEM = str(fake.DATA / "not-a-certificate.pem")
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize(
     ("ca_file", "reason"),
-    [("/nowhere/ca.pem", "it does not exist"), (NO_PEM, "it is not a PEM file")],
+    [("/nowhere/ca.pem", "No such file or directory"), (NO_PEM, "it is not a PEM file")],
     ids=["missing", "no PEM"],
 )
 def test_ca_files(push, monkeypatch, variable, ca_file, reason):
