@@ -935,7 +935,8 @@ class Line:
         data = b""
         while len(data) < READ_SIZE:
             waiting = self._serial.in_waiting
-            chunk: bytes = self._serial.read(max(waiting, 0 if data else at_least))
+            size = max(waiting, 0 if data else at_least)
+            chunk: bytes = self._serial.read(size) if size else b""
             if waiting and not chunk:
                 raise EOFError("somebody else took what was waiting")
             if not chunk:
