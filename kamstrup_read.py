@@ -1530,7 +1530,6 @@ COUNTER = "Counter"  # the kinds of virtual sensors, as Domoticz's pages name th
 TEMPERATURE = "Temperature"
 CUSTOM_SENSOR = "Custom Sensor"
 CUSTOM_TYPE = 3  # a Counter's Type, as SwitchTypeVal
-COUNTER_UNITS = {0: "kWh", 1: "m3", 2: "m3", 4: "kWh"}  # by Type; Custom has its own
 COUNTER_DIVIDER = 1000
 
 
@@ -1585,6 +1584,11 @@ QUANTITIES = (  # units that can stand for each other, in lower case, and the si
     {"l": 1, "liter": 1, "litre": 1, "m3": 1e3},
     {"l/h": 1, "m3/h": 1e3},
 )
+FORMS = {  # how a sensor rounds what it shows, in printf's words; by its Type or SubType
+    "RFXMeter": ".3f",
+    "Temp": ".1f",
+    "Custom Sensor": "g",
+}
 WRONG_SENSORS = {  # by SubType: what becomes of a meter reading
     "Counter Incremental": "adds every value to those before",
     "kWh": "wants watt;watthour: one number is shown wrong, and never logged",
@@ -1626,63 +1630,48 @@ def conversion(unit: str, shown_unit: str) -> float | None:
     return 1.0 if shown_unit in (unit, "") else None
 
 
-class Display(namedtuple("Display", "kind form divider offset unit")):
-    """What a sensor shows of a pushed value: svalue / divider + offset, in its unit.
+# What a sensor shows in its unit: a number now, and after a push a value, rounded in the text.
+Display = namedtuple("Display", "is_counter divider unit now value text")
 
-    form: how it is rounded, in printf's words.
+
+def display_of(device: dict[str, Any], svalue: str) -> Display | None:
+    """What a sensor that getdevices describes would show of svalue; None if that is not known.
+
+    That is svalue / Divider + AddjValue (the offset), in the unit of what it shows now.
     """
-
-    __slots__ = ()
-    kind: str
-    form: str
-    divider: float
-    offset: float
-    unit: str
-
-    def value(self, svalue: str) -> float:
-        """What it shows of this, before it is rounded."""
-        return float(svalue) / self.divider + self.offset
-
-    def text(self, svalue: str) -> str:
-        """What it shows of this, rounded as Domoticz does."""
-        return f"{self.value(svalue):{self.form}} {self.unit}".rstrip()
-
-
-def display_of(device: dict[str, Any]) -> Display | None:
-    """How a sensor that getdevices describes shows values; None if that is not known."""
     try:
-        offset = float(device.get("AddjValue", 0))
-        if device.get("Type") == "Temp":
-            return Display(TEMPERATURE, ".1f", 1.0, offset, "C")
-        if device.get("SubType") == CUSTOM_SENSOR:
-            return Display(CUSTOM_SENSOR, "g", 1.0, 0.0, str(device.get("SensorUnit") or ""))
-        if device.get("Type") == "RFXMeter":
-            units = {**COUNTER_UNITS, CUSTOM_TYPE: str(device.get("ValueUnits") or "")}
-            counter_type = int(device["SwitchTypeVal"])
-            form = ".10g" if counter_type == CUSTOM_TYPE else ".3f"
-            divider = float(device["Divider"])
-            if 0 < divider < 10**12:
-                return Display(COUNTER, form, divider, offset, units[counter_type])
+        form = FORMS.get(device["Type"]) or FORMS[device["SubType"]]
+        if device.get("SwitchTypeVal") == CUSTOM_TYPE:
+            form = ".10g"
+        now, _, unit = str(device["Data"]).partition(" ")  # such as "16.201 GJ"
+        if device["Type"] == "Temp":
+            unit = "C"  # what it wants; Domoticz may be set to show F
+        divider = float(device.get("Divider", 1))
+        value = float(svalue) / divider + float(device.get("AddjValue", 0))
+        text = f"{value:{form}} {unit}".rstrip()
+        return Display(device["Type"] == "RFXMeter", divider, unit, float(now), value, text)
     except (ArithmeticError, LookupError, TypeError, ValueError):
-        pass
-    return None
+        return None
 
 
 def warnings_about(
-    reading: Reading, multiply: Factor, svalue: str, device: dict[str, Any]
+    reading: Reading,
+    multiply: Factor,
+    svalue: str,
+    device: dict[str, Any],
+    display: Display | None,
 ) -> Iterator[str]:
     """What will be wrong when svalue, made of the reading, is pushed to a sensor; and its cure."""
     sensor = recommended_sensor(reading.unit)
     make_one = f"make a {sensor} (--create does)"
     set_it_up = f"set {sensor.settings} in its Edit dialog, and give --multiply {sensor.factor}"
-    display = display_of(device)
     if display is None:
         subtype = str(device.get("SubType"))
         what = WRONG_SENSORS.get(subtype, f"does not show {reading}")
         yield f"this sensor ({subtype}) {what}: {make_one}"
         return
-    both_are_counters = display.kind == sensor.kind == COUNTER
-    it_would_show = f"it would show {display.text(svalue)} for {reading}"
+    both_are_counters = display.is_counter and sensor.kind == COUNTER
+    it_would_show = f"it would show {display.text} for {reading}"
     factor = conversion(reading.unit, display.unit)
     if factor is None:
         cure = f"if this is the right sensor, {set_it_up}" if both_are_counters else make_one
@@ -1694,14 +1683,12 @@ def warnings_about(
         cure = "leave out --multiply" if needed == 1 else f"give --multiply {needed:.8g}"
         yield f"{it_would_show}: {set_it_up if both_are_counters and not is_set_up else cure}"
         return
-    if display.kind == COUNTER and "." in svalue:
+    if display.is_counter and "." in svalue:
         yield "a Counter's log drops decimals: add --decimals 0"
-    shown_now = re.match(r"-?[0-9]+(\.[0-9]+)?", str(device.get("Counter")))
-    if display.kind == COUNTER and shown_now:
-        if display.value(svalue) < float(shown_now.group()) - 0.0005:  # Domoticz rounds
-            yield f"it already shows {device['Counter']}: its use would be negative"
-    elif sensor.kind == COUNTER and display.kind != COUNTER:
-        yield f"a {display.kind} has no use per day: for that, {make_one}"
+    if display.is_counter and display.value < display.now - 0.0005:  # Domoticz rounds
+        yield "it shows more already: its use would be negative"
+    if sensor.kind == COUNTER and not display.is_counter:
+        yield f"this sensor has no use per day: for that, {make_one}"
 
 
 class Domoticz:
@@ -2348,13 +2335,13 @@ def print_dry_run(domoticz: Domoticz, args: argparse.Namespace, reading: Reading
     to_stdout(f"meter:    {reading} (register {reading.register})")
     to_stdout(f"push:     svalue {svalue} to idx {args.idx} at {domoticz.url}")
     device = domoticz.device(args.idx)
-    display = display_of(device)
+    display = display_of(device, svalue)
     kind = f"{device.get('Type')}, {device.get('SubType')}"
     lines = [
         ("sensor:", f"{device.get('Name')} ({kind}), now {device.get('Data')}"),
-        ("shows:", display.text(svalue) if display else "not known for such a sensor"),
+        ("shows:", display.text if display else "not known for such a sensor"),
     ]
-    for warning in warnings_about(reading, args.multiply, svalue, device):
+    for warning in warnings_about(reading, args.multiply, svalue, device, display):
         lines.append(("warning:", warning))
     if domoticz.has_login:
         lines.append(("note:", "only a push shows whether this user may push"))

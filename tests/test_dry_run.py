@@ -21,12 +21,12 @@ from program import run
 import kamstrup_read as kr
 
 COUNTER = {"Type": "RFXMeter", "SubType": "RFXMeter counter", "Divider": 1000.0, "AddjValue": 0.0}
-ENERGY = {**COUNTER, "SwitchTypeVal": 0, "Counter": "16.235 kWh"}
-WATER = {**COUNTER, "SwitchTypeVal": 2, "Counter": "147.100 m3"}
-GJ_COUNTER = {**COUNTER, "SwitchTypeVal": 3, "ValueUnits": "GJ", "Counter": "16.201 GJ"}
-TIME_COUNTER = {**COUNTER, "SwitchTypeVal": 5, "Counter": "?"}
-GENERATED = {**COUNTER, "SwitchTypeVal": 4, "Counter": "0 kWh"}
-GAS = {**COUNTER, "SwitchTypeVal": 1, "Divider": 100.0, "Counter": "0 m3"}
+ENERGY = {**COUNTER, "SwitchTypeVal": 0, "Data": "16.235 kWh"}
+WATER = {**COUNTER, "SwitchTypeVal": 2, "Data": "147.100 m3"}
+GJ_COUNTER = {**COUNTER, "SwitchTypeVal": 3, "ValueUnits": "GJ", "Data": "16.201 GJ"}
+TIME_COUNTER = {**COUNTER, "SwitchTypeVal": 5, "Data": "?"}
+GENERATED = {**COUNTER, "SwitchTypeVal": 4, "Data": "0 kWh"}
+GAS = {**COUNTER, "SwitchTypeVal": 1, "Divider": 100.0, "Data": "0 m3"}
 TEMPERATURE = {"Type": "Temp", "SubType": "LaCrosse TX3", "AddjValue": 0.0, "Data": "20.0 C"}
 INCREMENTAL = {"Type": "General", "SubType": "Counter Incremental", "Data": "0.000 kWh"}
 ELECTRIC = {"Type": "General", "SubType": "kWh", "Data": "0, 16235"}
@@ -35,7 +35,7 @@ TEXT = {"Type": "General", "SubType": "Text", "Data": "Hello"}
 
 
 def custom_sensor(unit: str) -> dict:
-    return {"Type": "General", "SubType": "Custom Sensor", "SensorUnit": unit, "Data": "0"}
+    return {"Type": "General", "SubType": "Custom Sensor", "SensorUnit": unit, "Data": f"0 {unit}"}
 
 
 def check(text: str, device: dict, multiply: str = "", decimals: int | None = None):
@@ -44,9 +44,9 @@ def check(text: str, device: dict, multiply: str = "", decimals: int | None = No
     reading = kr.Reading(60, Decimal(value), unit)
     factor = Decimal(multiply) if multiply else None
     svalue = kr.svalue_of(reading.value, factor, decimals)
-    display = kr.display_of(device)
-    shown = display.text(svalue) if display else ""
-    return shown, list(kr.warnings_about(reading, factor, svalue, device))
+    display = kr.display_of(device, svalue)
+    shown = display.text if display else ""
+    return shown, list(kr.warnings_about(reading, factor, svalue, device, display))
 
 
 @pytest.mark.parametrize("version", ["2025.1", "2022.2"])
@@ -100,6 +100,7 @@ def test_what_it_can_not_know_is_said_to_who_has_a_login():
         pytest.param("3 Gcal", ENERGY, ("1163000",), "3489.000 kWh", id="Gcal to Energy"),
         pytest.param("67.25 C", TEMPERATURE, (), "67.2 C", id="C"),
         pytest.param("67.25 C", TEMPERATURE, ("", 1), "67.2 C", id="C with a decimal"),
+        pytest.param("67.25 C", {**TEMPERATURE, "Data": "68.0 F"}, (), "67.2 C", id="C shown as F"),
         pytest.param("67.25 C", custom_sensor("\u00b0C"), (), "67.25 \u00b0C", id="C to Custom"),
         pytest.param("6.4 kW", custom_sensor("kW"), (), "6.4 kW", id="kW"),
         pytest.param("6.4 kW", custom_sensor("W"), ("1000",), "6400 W", id="kW to W"),
@@ -109,18 +110,18 @@ def test_what_it_can_not_know_is_said_to_who_has_a_login():
         pytest.param("5", custom_sensor(""), (), "5", id="a plain number"),
         pytest.param("7 unit 93", custom_sensor("unit 93"), (), "7 unit 93", id="unknown unit"),
         pytest.param(
-            "16.235 GJ", {**GJ_COUNTER, "ValueUnits": "Gj"}, ("1000",), "16.235 Gj", id="Gj is GJ"
+            "16.235 GJ", {**GJ_COUNTER, "Data": "9 Gj"}, ("1000",), "16.235 Gj", id="Gj is GJ"
         ),
         pytest.param(
             "147.307 m3",
-            {**COUNTER, "SwitchTypeVal": 3, "ValueUnits": "m\u00b3", "Counter": "1"},
+            {**COUNTER, "SwitchTypeVal": 3, "Data": "1 m\u00b3"},
             ("1000",),
             "147.307 m\u00b3",
             id="m\u00b3 is m3",
         ),
         pytest.param(
             "16.235 GJ",
-            {**GJ_COUNTER, "AddjValue": 100.0, "Counter": "116.201 GJ"},
+            {**GJ_COUNTER, "AddjValue": 100.0, "Data": "116.201 GJ"},
             ("1000",),
             "116.235 GJ",
             id="Meter Offset",
@@ -165,7 +166,7 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             id="Water as it is made",
         ),
         pytest.param(
-            "1.23456 GJ", {**GJ_COUNTER, "Counter": "1"}, ("1000",), ["--decimals 0"], id="decimals"
+            "1.23456 GJ", {**GJ_COUNTER, "Data": "1"}, ("1000",), ["--decimals 0"], id="decimals"
         ),
         pytest.param(
             "67.25 C", TEMPERATURE, ("1000",), ["67250.0 C", "leave out --multiply"], id="C x 1000"
@@ -210,14 +211,14 @@ def test_warnings_name_a_cure_and_come_once(reading, device, options, words):
         pytest.param("16.201 GJ", GJ_COUNTER, ("1000",), False, id="the same again"),
         pytest.param(
             "147.307 m3",
-            {**GAS, "Counter": "147.310 m3"},
+            {**GAS, "Data": "147.310 m3"},
             ("100", 0),
             False,
             id="the same, rounded",
         ),
         pytest.param(
             "16.0 GJ",
-            {**GJ_COUNTER, "AddjValue": -10.0, "Counter": "6.235 GJ"},
+            {**GJ_COUNTER, "AddjValue": -10.0, "Data": "6.235 GJ"},
             ("1000",),
             True,
             id="less, with a negative offset",
@@ -233,7 +234,7 @@ def test_a_negative_use_is_warned_of(reading, device, options, is_negative):
     "changes",
     [
         {"Divider": 0},
-        {"Divider": "x", "Counter": None},
+        {"Divider": "x", "Data": None},
         {"Divider": None, "SwitchTypeVal": [1]},
         {"SwitchTypeVal": 77},
         {"Type": None, "SubType": {}},
@@ -241,7 +242,8 @@ def test_a_negative_use_is_warned_of(reading, device, options, is_negative):
         {"Divider": "NaN"},
         {"AddjValue": "NaN"},
         {"Divider": "1E-999999"},
-        {"ValueUnits": 7},
+        {"Data": "many GJ"},
+        {"Data": "NaN GJ"},
         {"Divider": 10**400},
         {"AddjValue": [1]},
     ],
@@ -260,8 +262,9 @@ def test_secrets_in_a_sensor_are_not_shown():
     login = {"DOMOTICZ_USER": "someone", "DOMOTICZ_PASSWORD": 'hush "hush"'}
     users = {"someone": fake.User('hush "hush"')}
     with sim.KmpMeter() as meter, fake.FakeDomoticz(users=users, plain_login=True) as domoticz:
-        domoticz.devices["12"].update(Name="someone", Counter='9 hush "hush"')
+        domoticz.devices["12"].update(Name="someone", Data='9 hush "hush"')
         result = run(meter.port, 60, 12, "--dry-run", "-v", "--url", domoticz.url, env=login)
     assert result.code == 0
     assert "sensor:   *** (RFXMeter" in result.out
+    assert "shows:    0.016235 ***" in result.out
     assert "hush" not in result.out + result.err
