@@ -1620,14 +1620,14 @@ def recommended_sensor(unit: str) -> Sensor:
     return Sensor(kind, settings, counter_type, factor, unit)
 
 
-def conversion(unit: str, shown_unit: str) -> float | None:
-    """How many of the shown unit one of the unit is; None where they can't be compared."""
+def conversion(unit: str, shown_unit: str) -> float:
+    """How many of the shown unit one of the unit is; 0 where they can't be compared."""
     unit = unit.lower()
     shown_unit = shown_unit.strip().replace("\u00b3", "3").replace("\u00b0", "").lower()
     for sizes in QUANTITIES:
         if unit in sizes and shown_unit in sizes:
             return sizes[unit] / sizes[shown_unit]
-    return 1.0 if shown_unit in (unit, "") else None
+    return 1.0 if shown_unit in (unit, "") else 0.0
 
 
 # What a sensor shows in its unit: a number now, and after a push a value, rounded in the text.
@@ -1664,30 +1664,26 @@ def warnings_about(
     """What will be wrong when svalue, made of the reading, is pushed to a sensor; and its cure."""
     sensor = recommended_sensor(reading.unit)
     make_one = f"make a {sensor} (--create does)"
-    set_it_up = f"set {sensor.settings} in its Edit dialog, and give --multiply {sensor.factor}"
     if display is None:
-        subtype = str(device.get("SubType"))
-        what = WRONG_SENSORS.get(subtype, f"does not show {reading}")
-        yield f"this sensor ({subtype}) {what}: {make_one}"
+        what = WRONG_SENSORS.get(str(device.get("SubType")), f"does not show {reading}")
+        yield f"this sensor {what}: {make_one}"
         return
-    both_are_counters = display.is_counter and sensor.kind == COUNTER
-    it_would_show = f"it would show {display.text} for {reading}"
-    factor = conversion(reading.unit, display.unit)
-    if factor is None:
-        cure = f"if this is the right sensor, {set_it_up}" if both_are_counters else make_one
-        yield f"{it_would_show}: {cure}"
+    needed = display.divider * conversion(reading.unit, display.unit)  # in place of --multiply
+    if abs(float(multiply or 1) - needed) > 0.001 * needed:
+        cure = f"give --multiply {needed:.8g}" if needed else make_one
+        if display.is_counter and sensor.kind == COUNTER and needed != sensor.factor:
+            cure = (
+                f"if this is the right sensor, set {sensor.settings} in its Edit dialog, "
+                f"and give --multiply {sensor.factor}"
+            )
+        yield f"it would show {display.text} for {reading}: {cure}"
         return
-    needed = display.divider * factor  # in place of --multiply
-    if abs(float(multiply or 1) / needed - 1) > 0.001:
-        is_set_up = factor == 1 and display.divider == COUNTER_DIVIDER
-        cure = "leave out --multiply" if needed == 1 else f"give --multiply {needed:.8g}"
-        yield f"{it_would_show}: {set_it_up if both_are_counters and not is_set_up else cure}"
-        return
-    if display.is_counter and "." in svalue:
-        yield "a Counter's log drops decimals: add --decimals 0"
-    if display.is_counter and display.value < display.now - 0.0005:  # Domoticz rounds
-        yield "it shows more already: its use would be negative"
-    if sensor.kind == COUNTER and not display.is_counter:
+    if display.is_counter:
+        if "." in svalue:
+            yield "a Counter's log drops decimals: add --decimals 0"
+        if display.value < display.now - 0.0005:  # Domoticz rounds
+            yield "it shows more already: its use would be negative"
+    elif sensor.kind == COUNTER:
         yield f"this sensor has no use per day: for that, {make_one}"
 
 

@@ -169,7 +169,7 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             "1.23456 GJ", {**GJ_COUNTER, "Data": "1"}, ("1000",), ["--decimals 0"], id="decimals"
         ),
         pytest.param(
-            "67.25 C", TEMPERATURE, ("1000",), ["67250.0 C", "leave out --multiply"], id="C x 1000"
+            "67.25 C", TEMPERATURE, ("1000",), ["67250.0 C", "give --multiply 1"], id="C x 1000"
         ),
         pytest.param(
             "6.4 kW",
