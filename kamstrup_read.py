@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     RegisterName = Union[int, str]  # 60, "60", "0x3c" or "E1"
     Seconds = Optional[float]  # None: as the protocol has it
     Baudrate = Optional[int]
-    Factor = Optional[Decimal]
+    Factor = Union[Decimal, int, None]
     Places = Optional[int]
     Arguments = Optional[Sequence[str]]
 else:  # so that typing.get_type_hints works on the public functions
@@ -1526,45 +1526,41 @@ CERTIFICATE_ADVICE = {  # by OpenSSL's number of the reason
     68: "give Domoticz one with a stronger signature",
 }
 
-COUNTER = "Counter"  # the kinds of virtual sensors, as Domoticz's pages name them
-TEMPERATURE = "Temperature"
-CUSTOM_SENSOR = "Custom Sensor"
+COUNTER = "0x7100"  # the kinds of virtual sensors, as sensormappedtype
+TEMPERATURE = "0x5005"
+CUSTOM_SENSOR = "0xF31F"
 CUSTOM_TYPE = 3  # a Counter's Type, as SwitchTypeVal
 COUNTER_DIVIDER = 1000
 
 
-class Sensor(namedtuple("Sensor", "kind settings counter_type factor unit")):
-    """A virtual sensor, its settings in Domoticz's pages, and the factor for what is pushed to it.
+class Sensor(namedtuple("Sensor", "kind description counter_type factor unit")):
+    """A virtual sensor, described in the words of Domoticz's pages.
 
-    counter_type: of a Counter, as SwitchTypeVal.
+    counter_type: of a Counter, as SwitchTypeVal; factor: for what is pushed to it, None for 1.
     """
 
     __slots__ = ()
     kind: str
-    settings: str
+    description: str
     counter_type: int
-    factor: int
+    factor: Factor
     unit: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}, {self.settings}".rstrip(", ")
 
 
 # The recommended sensor by the unit of the reading; * is for all others. A Counter shows svalue /
 # Divider and wants integers: hence its factor.
 SENSORS = {
-    "kWh": (COUNTER, "Type Energy, Divider 1000", 0, 1000),
-    "m3": (COUNTER, "Type Water, Divider 1000", 2, 1000),
+    "kWh": (COUNTER, "Counter, Type Energy, Divider 1000", 0, 1000),
+    "m3": (COUNTER, "Counter, Type Water, Divider 1000", 2, 1000),
     "Wh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal ton": (
         COUNTER,
-        "Type Custom, unit {unit}, Divider 1000",
+        "Counter, Type Custom, unit {unit}, Divider 1000",
         CUSTOM_TYPE,
         1000,
     ),
-    "C": (TEMPERATURE, "", 0, 1),
-    "*": (CUSTOM_SENSOR, "Axis Label {unit}", 0, 1),
+    "C": (TEMPERATURE, "Temperature", 0, None),
+    "*": (CUSTOM_SENSOR, 'Custom Sensor, Axis Label "{unit}"', 0, None),
 }
-MAPPED_TYPES = {COUNTER: "0x7100", TEMPERATURE: "0x5005", CUSTOM_SENSOR: "0xF31F"}
 QUANTITIES = (  # units that can stand for each other, in lower case, and the size of each
     {
         "j": 1,
@@ -1615,9 +1611,8 @@ def recommended_sensor(unit: str) -> Sensor:
     """The sensor for readings in this unit."""
     unit = unit.replace(";", "")  # it separates settings in Domoticz's API
     key = next((units for units in SENSORS if unit in units.split()), "*")
-    kind, settings, counter_type, factor = SENSORS[key]
-    settings = settings.format(unit=unit) if unit else ""
-    return Sensor(kind, settings, counter_type, factor, unit)
+    kind, description, counter_type, factor = SENSORS[key]
+    return Sensor(kind, description.format(unit=unit), counter_type, factor, unit)
 
 
 def conversion(unit: str, shown_unit: str) -> float:
@@ -1663,7 +1658,7 @@ def warnings_about(
 ) -> Iterator[str]:
     """What will be wrong when svalue, made of the reading, is pushed to a sensor; and its cure."""
     sensor = recommended_sensor(reading.unit)
-    make_one = f"make a {sensor} (--create does)"
+    make_one = f"make a {sensor.description} (--create does)"
     if display is None:
         what = WRONG_SENSORS.get(str(device.get("SubType")), f"does not show {reading}")
         yield f"this sensor {what}: {make_one}"
@@ -1673,7 +1668,7 @@ def warnings_about(
         cure = f"give --multiply {needed:.8g}" if needed else make_one
         if display.is_counter and sensor.kind == COUNTER and needed != sensor.factor:
             cure = (
-                f"if this is the right sensor, set {sensor.settings} in its Edit dialog, "
+                f"if this is the right sensor, make it a {sensor.description} in its Edit dialog, "
                 f"and give --multiply {sensor.factor}"
             )
         yield f"it would show {display.text} for {reading}: {cure}"
@@ -1746,11 +1741,14 @@ class Domoticz:
                 new = {"htype": DUMMY_HARDWARE, "port": 1, "name": "Kamstrup", "enabled": "true"}
                 hardware = self._new_idx("addhardware", **new)
                 done = 'the Dummy hardware "Kamstrup" was made, but no sensor'
-            new = {"sensorname": name, "sensormappedtype": MAPPED_TYPES[sensor.kind]}
+            new = {"sensorname": name, "sensormappedtype": sensor.kind}
             if sensor.kind == CUSTOM_SENSOR:
                 new["sensoroptions"] = f"1;{sensor.unit}"
             idx = self._new_idx("createdevice", idx=hardware, **new)
-            done = f'sensor {idx} "{name}" was made, but not set up ({sensor}), and has no value'
+            done = (
+                f'sensor {idx} "{name}" was made, but not set up ({sensor.description}), '
+                "and has no value"
+            )
             if sensor.kind == COUNTER:
                 self._set_up_counter(idx, name, sensor)
             done = f'sensor {idx} "{name}" was made and set up, but has no value'
@@ -2349,14 +2347,13 @@ def create_sensor(domoticz: Domoticz, args: argparse.Namespace, reading: Reading
     """Make the right sensor for a reading, push to it, and print what was made."""
     sensor = recommended_sensor(reading.unit)
     value = _number_of(reading)
-    multiply = Decimal(sensor.factor) if sensor.factor > 1 else None
-    svalue = svalue_of(value, multiply)
+    svalue = svalue_of(value, sensor.factor)
     decimals = 0 if sensor.kind == COUNTER and "." in svalue else None
-    svalue = svalue_of(value, multiply, decimals)
+    svalue = svalue_of(value, sensor.factor, decimals)
     idx = domoticz.create(args.create, sensor, svalue)
-    to_stdout(f'created:  sensor {idx} "{one_line(args.create)}": {sensor}')
+    to_stdout(f'created:  sensor {idx} "{one_line(args.create)}": {sensor.description}')
     to_stdout(f"pushed:   {svalue}")
-    to_stdout(f"in cron:  {cron_line(args, domoticz.url, idx, multiply, decimals)}")
+    to_stdout(f"in cron:  {cron_line(args, domoticz.url, idx, sensor.factor, decimals)}")
 
 
 def cron_line(

@@ -116,11 +116,11 @@ def test_sensors_made_by_hand_are_those_that_create_makes():
             units = ["C"]
         for unit in units or ["kW", "l/h"]:
             sensor = kr.recommended_sensor(unit)
-            assert kind == sensor.kind
-            assert (option == f"`--multiply {sensor.factor}`") == (sensor.factor != 1)
+            assert kind == sensor.description.partition(",")[0]
+            assert option == (f"`--multiply {sensor.factor}`" if sensor.factor else "")
             assert pushed == ("16235" if sensor.factor == 1000 else "16.235")
             for word in ("Energy", "Water", "Custom"):
-                assert (f"Type {word}" in sensor.settings) == (f"Type {word}" in settings)
+                assert (f"Type {word}" in sensor.description) == (f"Type {word}" in settings)
 
 
 def test_links_lead_somewhere():

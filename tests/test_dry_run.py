@@ -139,14 +139,17 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             "16.235 GJ",
             ENERGY,
             ("1000",),
-            ["16.235 kWh for 16.235 GJ", "set Type Custom, unit GJ, Divider 1000", "1000"],
+            ["16.235 kWh for 16.235 GJ", "Type Custom, unit GJ, Divider 1000", "1000"],
             id="GJ to Energy",
         ),
         pytest.param(
             "147.307 m3",
             ENERGY,
             ("1000",),
-            ["147.307 kWh for 147.307 m3", "if this is the right sensor, set Type Water"],
+            [
+                "147.307 kWh for 147.307 m3",
+                "if this is the right sensor, make it a Counter, Type Water",
+            ],
             id="m3 to Energy",
         ),
         pytest.param(
@@ -162,7 +165,7 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             "147.307 m3",
             {**WATER, "Divider": 100.0},
             ("1000",),
-            ["1473.070 m3", "set Type Water, Divider 1000"],
+            ["1473.070 m3", "make it a Counter, Type Water, Divider 1000"],
             id="Water as it is made",
         ),
         pytest.param(
@@ -183,7 +186,11 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             "67.25 C", ENERGY, ("1000",), ["67.250 kWh", "make a Temperature"], id="C to Counter"
         ),
         pytest.param(
-            "6.4 kW", GJ_COUNTER, ("1000",), ["make a Custom Sensor, Axis Label kW"], id="kW to GJ"
+            "6.4 kW",
+            GJ_COUNTER,
+            ("1000",),
+            ['make a Custom Sensor, Axis Label "kW"'],
+            id="kW to GJ",
         ),
         pytest.param(
             "16.235 GJ", custom_sensor("GJ"), (), ["no use per day", "make a Counter"], id="Custom"
