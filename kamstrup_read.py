@@ -1609,7 +1609,6 @@ def svalue_of(value: Decimal, multiply: Factor = None, decimals: Places = None) 
 
 def recommended_sensor(unit: str) -> Sensor:
     """The sensor for readings in this unit."""
-    unit = unit.replace(";", "")  # it separates settings in Domoticz's API
     key = next((units for units in SENSORS if unit in units.split()), "*")
     kind, description, counter_type, factor = SENSORS[key]
     return Sensor(kind, description.format(unit=unit), counter_type, factor, unit)

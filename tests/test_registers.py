@@ -185,3 +185,7 @@ def test_symbols_are_different():
 
 def test_registers_that_people_want_are_known():
     assert set(kr.WANTED_REGISTERS) <= set(kr.known_registers())
+
+
+def test_no_unit_has_a_semicolon():  # which separates settings in Domoticz's API
+    assert not any(";" in unit for unit in kr.UNITS.values())
