@@ -2322,9 +2322,10 @@ def print_all(meter: Meter, as_json: bool) -> None:
         raise UnknownRegisterError("the meter responds, but has none of the known registers")
 
 
-def print_dry_run(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None:
+def print_dry_run(
+    domoticz: Domoticz, args: argparse.Namespace, reading: Reading, svalue: str
+) -> None:
     """Print what a push would do, and what would be wrong with it."""
-    svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
     to_stdout(f"meter:    {reading} (register {reading.register})")
     to_stdout(f"push:     svalue {svalue} to idx {args.idx} at {domoticz.url}")
     device = domoticz.device(args.idx)
@@ -2336,10 +2337,10 @@ def print_dry_run(domoticz: Domoticz, args: argparse.Namespace, reading: Reading
     ]
     for warning in warnings_about(reading, args.multiply, svalue, device, display):
         lines.append(("warning:", warning))
-    if domoticz.has_login:
-        lines.append(("note:", "only a push shows whether this user may push"))
     for label, text in lines:
         to_stdout(f"{label:<9} {one_line(domoticz.scrub(text))}")
+    if domoticz.has_login:
+        to_stdout("note:     only a push shows whether this user may push")
 
 
 def create_sensor(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None:
@@ -2445,9 +2446,10 @@ def run(arguments: Arguments = None) -> None:
         return to_stdout(reading_to_json(reading) if args.json else str(reading))
     if args.create:
         return create_sensor(domoticz, args, reading)
+    svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
     if args.dry_run:
-        return print_dry_run(domoticz, args, reading)
-    return domoticz.push(args.idx, svalue_of(_number_of(reading), args.multiply, args.decimals))
+        return print_dry_run(domoticz, args, reading, svalue)
+    return domoticz.push(args.idx, svalue)
 
 
 def main(arguments: Arguments = None) -> int:
