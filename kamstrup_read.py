@@ -1624,7 +1624,8 @@ def conversion(unit: str, shown_unit: str) -> float:
     return 1.0 if shown_unit in (unit, "") else 0.0
 
 
-# What a sensor shows in its unit: a number now, and after a push a value, rounded in the text.
+# What a sensor would show after a push, as a number (value), and as text: rounded, with its unit.
+# now is the number that it shows before the push.
 Display = namedtuple("Display", "is_counter divider unit now value text")
 
 
