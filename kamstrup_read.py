@@ -412,21 +412,14 @@ def unstuff(stuffed: bytes) -> bytes:
     Raises DamagedResponseError.
     """
     data = bytearray()
-    escaped = False
-    for byte in stuffed:
-        if escaped:
-            if byte ^ 0xFF not in RESERVED:
-                raise DamagedResponseError(f"1b {byte:02x} is not an escaped byte")
-            data.append(byte ^ 0xFF)
-            escaped = False
-        elif byte == ESCAPE:
-            escaped = True
-        elif byte in RESERVED:
-            raise DamagedResponseError(f"unescaped byte {byte:02x}")
-        else:
-            data.append(byte)
-    if escaped:
-        raise DamagedResponseError("it ends in the middle of an escaped byte")
+    remaining = iter(stuffed)
+    for sent in remaining:
+        is_escaped = sent == ESCAPE
+        # If nothing follows, 0 will do: its complement is not reserved.
+        byte = next(remaining, 0) ^ 0xFF if is_escaped else sent
+        if is_escaped != (byte in RESERVED):
+            raise DamagedResponseError("a byte is not escaped as it should be")
+        data.append(byte)
     return bytes(data)
 
 
