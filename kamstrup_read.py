@@ -379,8 +379,8 @@ class DomoticzError(KamstrupError):
 # start | destination, CID, data, CRC | stop; what is between start and stop is stuffed, so that a
 # bare start or stop byte is one wherever it stands (5512-447, section 3).
 REQUEST_START = b"\x80"
-RESPONSE_START = b"\x40"
 STOP = b"\x0d"
+RESPONSE_FRAME = rb"\x40[^\x40\x0d]*\x0d"  # a pattern: from the last start to the first stop
 ESCAPE = 0x1B
 RESERVED = b"\x80\x40\x0d\x06\x1b"  # each is sent as ESCAPE and its complement
 METER_ADDRESS = 0x3F
@@ -438,8 +438,7 @@ def find_frames(received: bytes) -> list[bytes]:
 
     A frame begins at the last start byte before its stop byte: all before that is echo or noise.
     """
-    pattern = RESPONSE_START + b"[^" + RESPONSE_START + STOP + b"]*" + STOP
-    return re.findall(pattern, received)
+    return re.findall(RESPONSE_FRAME, received)
 
 
 def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
@@ -448,8 +447,8 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
     The meter leaves out the registers that it lacks (5512-447, section 6.2.4). Raises
     DamagedResponseError, or WrongResponseError for a valid frame that answers something else.
     """
-    if frame[:1] != RESPONSE_START or frame[-1:] != STOP:
-        raise DamagedResponseError("it has no start or no stop byte")
+    if find_frames(frame) != [frame]:
+        raise DamagedResponseError("it is not one whole frame")
     content = unstuff(frame[1:-1])
     if len(content) < 2 + CRC_SIZE or crc(content) != b"\0\0":
         raise DamagedResponseError("its CRC is wrong")

@@ -135,12 +135,12 @@ GOOD = "3F10 003C 08 04 43 00003F6B"
 @pytest.mark.parametrize(
     ("frame", "error", "what"),
     [
-        (b"", kr.DamagedResponseError, "start or no stop"),
+        (b"", kr.DamagedResponseError, "not one whole frame"),
         (b"\x40\x0d", kr.DamagedResponseError, "CRC"),
         (b"\x40\x00\x00\x0d", kr.DamagedResponseError, "CRC"),
-        (response(GOOD)[1:], kr.DamagedResponseError, "start or no stop"),
-        (response(GOOD)[:-1], kr.DamagedResponseError, "start or no stop"),
-        (b"\x80" + response(GOOD)[1:], kr.DamagedResponseError, "start or no stop"),
+        (response(GOOD)[1:], kr.DamagedResponseError, "not one whole frame"),
+        (response(GOOD)[:-1], kr.DamagedResponseError, "not one whole frame"),
+        (b"\x80" + response(GOOD)[1:], kr.DamagedResponseError, "not one whole frame"),
         (b"\x40\x3f\x10\x1b\x55\x00\x00\x0d", kr.DamagedResponseError, "not escaped"),
         (b"\x40\x3f\x10\x00\x1b\x0d", kr.DamagedResponseError, "not escaped"),
         (b"\x40\x3f\x80\x10\x00\x0d", kr.DamagedResponseError, "not escaped"),
