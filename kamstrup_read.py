@@ -383,8 +383,7 @@ STOP = b"\x0d"
 RESPONSE_FRAME = rb"\x40[^\x40\x0d]*\x0d"  # a pattern: from the last start to the first stop
 ESCAPE = 0x1B
 RESERVED = b"\x80\x40\x0d\x06\x1b"  # each is sent as ESCAPE and its complement
-METER_ADDRESS = 0x3F
-GET_REGISTER = 0x10  # the CID
+GET_REGISTER = b"\x3f\x10"  # the meter's address, and the CID
 REGISTERS_PER_REQUEST = 8
 CRC_SIZE = 2  # bytes
 BLOCK_HEADER = struct.Struct(">HBBB")  # register id, unit id, length of value, sign and exponent
@@ -427,7 +426,7 @@ def encode_request(registers: Sequence[int]) -> bytes:
     """The GetRegister frame for 1 to 8 register ids (5512-447, section 6.2.4)."""
     if not 1 <= len(registers) <= REGISTERS_PER_REQUEST:
         raise ValueError(f"a request is for 1 to {REGISTERS_PER_REQUEST} registers")
-    content = bytes((METER_ADDRESS, GET_REGISTER, len(registers)))
+    content = GET_REGISTER + bytes((len(registers),))
     for register in registers:
         content += register.to_bytes(2, "big")
     return REQUEST_START + stuff(content + crc(content)) + STOP
@@ -452,9 +451,8 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
     content = unstuff(frame[1:-1])
     if len(content) < 2 + CRC_SIZE or crc(content) != b"\0\0":
         raise DamagedResponseError("its CRC is wrong")
-    address, cid = content[:2]
-    if (address, cid) != (METER_ADDRESS, GET_REGISTER):
-        raise WrongResponseError(f"address {address:02x}, CID {cid:02x}")
+    if not content.startswith(GET_REGISTER):
+        raise WrongResponseError(f"address and CID {content[:2].hex(' ')}")
     blocks = _split_blocks(content[2:-CRC_SIZE])
     for register in blocks:
         if register not in registers:
