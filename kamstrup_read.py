@@ -443,8 +443,9 @@ def find_frames(received: bytes) -> list[bytes]:
 def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
     """The blocks of a response to encode_request(registers).
 
-    The meter leaves out the registers that it lacks (5512-447, section 6.2.4). Raises
-    DamagedResponseError, or WrongResponseError for a valid frame that answers something else.
+    The meter leaves out the registers that it lacks (5512-447, section 6.2.4). The lengths of the
+    others must add up exactly. Raises DamagedResponseError, or WrongResponseError for a valid frame
+    that answers something else.
     """
     if find_frames(frame) != [frame]:
         raise DamagedResponseError("it is not one whole frame")
@@ -453,16 +454,8 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
         raise DamagedResponseError("its CRC is wrong")
     if not content.startswith(GET_REGISTER):
         raise WrongResponseError(f"address and CID {content[:2].hex(' ')}")
-    blocks = _split_blocks(content[2:-CRC_SIZE])
-    for register in blocks:
-        if register not in registers:
-            raise WrongResponseError(f"register {register}")
-    return blocks
-
-
-def _split_blocks(data: bytes) -> Blocks:
-    """Split data into blocks; their lengths must add up exactly."""
-    blocks = {}
+    data = content[2:-CRC_SIZE]
+    blocks: Blocks = {}
     while data:
         if len(data) < BLOCK_HEADER.size:
             raise DamagedResponseError("it ends in the middle of a block")
@@ -471,8 +464,8 @@ def _split_blocks(data: bytes) -> Blocks:
         value = data[BLOCK_HEADER.size : end]
         if length == 0 or len(value) < length:
             raise DamagedResponseError("its lengths do not add up")
-        if register in blocks:
-            raise DamagedResponseError(f"register {register} is in it twice")
+        if register not in registers or register in blocks:
+            raise WrongResponseError(f"register {register} is not expected")
         blocks[register] = (unit, sign_exponent, value)
         data = data[end:]
     return blocks

@@ -153,7 +153,7 @@ GOOD = "3F10 003C 08 04 43 00003F6B"
         (response("3F10 003C 08 00 43"), kr.DamagedResponseError, "lengths"),
         (response("3F10 003C 08 04"), kr.DamagedResponseError, "middle of a block"),
         (response(GOOD + "00"), kr.DamagedResponseError, "middle of a block"),
-        (response(GOOD + GOOD[4:]), kr.DamagedResponseError, "twice"),
+        (response(GOOD + GOOD[4:]), kr.WrongResponseError, "register 60 is not expected"),
     ],
 )
 def test_everything_else_is_refused(frame, error, what):
