@@ -506,7 +506,8 @@ def decode_block(register: int, block: tuple[int, int, bytes]) -> Reading:
             return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(digits)), "")
         if unit_id in LAYOUTS_OF_BYTES:
             return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
-    except (ValueError, OverflowError):  # nonsense is shown as it is: a date never set is 0
+    except (ValueError, OverflowError, struct.error):
+        # Nonsense is shown as it is: a date never set is 0.
         if unit_id in LAYOUTS_OF_DIGITS:
             return Reading(register, digits, "")
         return Reading(register, f"0x{value.hex()}", unit)
@@ -526,49 +527,42 @@ def decode_number(sign_exponent: int, value: bytes) -> Decimal:
     return Decimal(f"{'-' if negative else ''}{integer}E{exponent}")
 
 
-# One function for each layout. All raise ValueError or OverflowError for nonsense.
+# One function for each layout. All raise ValueError, OverflowError or struct.error for nonsense.
 
 
 def _time_of_day(hhmmss: int) -> str:
-    from datetime import time as time_of_day
-
     minutes, seconds = divmod(hhmmss, 100)
-    return time_of_day(*divmod(minutes, 100), seconds).isoformat()
+    return _in_form("%H:%M:%S", 0, 1, 1, *divmod(minutes, 100), seconds)
 
 
 def _date(yymmdd: int) -> str:
     months, day = divmod(yymmdd, 100)
-    return _iso_date(*divmod(months, 100), day)
+    return _in_form("%Y-%m-%d", *divmod(months, 100), day)
 
 
 def _month_day(mmdd: int) -> str:
-    month, day = divmod(mmdd, 100)
-    _iso_date(0, month, day)  # raises unless it is a date; 2000 has a 29th of February
-    return f"{month:02}-{day:02}"
-
-
-def _iso_date(year: int, month: int, day: int) -> str:
-    from datetime import date
-
-    if not 0 <= year <= 99:
-        raise ValueError("not two digits")
-    return date(2000 + year, month, day).isoformat()
+    return _in_form("%m-%d", 0, *divmod(mmdd, 100))  # 2000 has a 29th of February
 
 
 def _clock_of_382(value: bytes) -> str:
-    _flags, _weekday, seconds, minutes, hours, day, month, year = value
-    return _clock(year, month, day, hours, minutes, seconds)
+    # flags, weekday, seconds, minutes, hours, day, month, year
+    return _in_form("%Y-%m-%dT%H:%M:%S", *reversed(struct.unpack("2x6B", value)))
 
 
 def _date_and_time(value: bytes) -> str:
-    _summer_time, year, month, day, hours, minutes, seconds = value
-    return _clock(year, month, day, hours, minutes, seconds)
+    # summer time, year, month, day, hours, minutes, seconds
+    return _in_form("%Y-%m-%dT%H:%M:%S", *struct.unpack("x6B", value))
 
 
-def _clock(year: int, month: int, day: int, hours: int, minutes: int, seconds: int) -> str:
-    from datetime import time as time_of_day
+def _in_form(
+    form: str, year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0
+) -> str:
+    """A valid date and time as strftime(form) writes it; the year has two digits."""
+    from datetime import datetime
 
-    return f"{_iso_date(year, month, day)}T{time_of_day(hours, minutes, seconds)}"
+    if not 0 <= year <= 99:
+        raise ValueError("not two digits")
+    return datetime(2000 + year, month, day, hour, minute, second).strftime(form)
 
 
 def _text(value: bytes) -> str:
