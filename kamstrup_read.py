@@ -147,10 +147,10 @@ UNITS = {
     44: "ton",
     45: "ton/h",
     46: "h",
-    47: "hh:mm:ss",
-    48: "yy:mm:dd",
+    47: "",  # hh:mm:ss, which the value shows
+    48: "",  # yy:mm:dd
     49: "yyyy:mm:dd",
-    50: "mm:dd",
+    50: "",  # mm:dd
     51: "",  # a plain number
     52: "bar",
     53: "RTC",
@@ -498,20 +498,17 @@ class Reading(namedtuple("Reading", "register value unit")):
 def decode_block(register: int, block: tuple[int, int, bytes]) -> Reading:
     """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
     unit_id, sign_exponent, value = block
-    number = decode_number(sign_exponent, value)
-    unit = UNITS.get(unit_id, f"unit {unit_id}")
+    shown: Value = decode_number(sign_exponent, value)
     try:
         if unit_id in LAYOUTS_OF_DIGITS:
-            digits = f"{number:f}"  # int() raises ValueError for a fraction: no date has one
-            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(digits)), "")
+            shown = f"{shown:f}"  # int() raises ValueError for a fraction: no date has one
+            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(shown)), "")
         if unit_id in LAYOUTS_OF_BYTES:
+            shown = f"0x{value.hex()}"
             return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
     except (ValueError, OverflowError, struct.error):
-        # Nonsense is shown as it is: a date never set is 0.
-        if unit_id in LAYOUTS_OF_DIGITS:
-            return Reading(register, digits, "")
-        return Reading(register, f"0x{value.hex()}", unit)
-    return Reading(register, number, unit)
+        pass  # nonsense is shown as it is: a date never set is 0
+    return Reading(register, shown, UNITS.get(unit_id, f"unit {unit_id}"))
 
 
 def decode_number(sign_exponent: int, value: bytes) -> Decimal:
@@ -520,11 +517,12 @@ def decode_number(sign_exponent: int, value: bytes) -> Decimal:
     sign_exponent: | SI | SE | exponent (6 bits) |; value: the integer, big-endian, unsigned.
     """
     integer = int.from_bytes(value, "big")
-    negative = sign_exponent & 0x80 and integer  # there is no -0
+    if sign_exponent & 0x80:
+        integer = -integer
     exponent = sign_exponent & 0x3F
     if sign_exponent & 0x40:
         exponent = -exponent
-    return Decimal(f"{'-' if negative else ''}{integer}E{exponent}")
+    return Decimal(f"{integer}E{exponent}")
 
 
 # One function for each layout. All raise ValueError, OverflowError or struct.error for nonsense.
