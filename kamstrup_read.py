@@ -181,13 +181,13 @@ UNITS = {
     90: "g/kg",
 }
 
-# Symbols of Kamstrup's documents that differ from those on the display.
+# Symbols of Kamstrup's documents that differ from those on the display, without their hyphens.
 ALIASES = {
-    "EFFEKT1": 80,
-    "TOPMODULID": 157,
-    "BOTMODULID": 158,
-    "ERRORHOURCOUNTER": 175,
-    "SERIENO": 1001,
+    "EFFEKT1": "POWER1",
+    "TOPMODULID": "TOPMODULEID",
+    "BOTMODULID": "BOTMODULEID",
+    "ERRORHOURCOUNTER": "ERRORHOURS",
+    "SERIENO": "SERIALNO",
 }
 
 # The registers that people look for, most wanted first: suggestions begin with these.
@@ -223,7 +223,7 @@ def known_registers() -> dict[int, Register]:
 def register_id(name: RegisterName) -> int:
     """The id that 60, "60", "0x3c" or a symbol such as "E1" (in any case) stands for.
 
-    Raises UsageError, with suggestions, for anything else.
+    Raises UsageError for anything else, with suggestions where all its words are in a description.
     """
     text = str(name).lower()
     if re.fullmatch("[0-9]{1,6}|0x[0-9a-f]{1,4}", text):
@@ -232,17 +232,19 @@ def register_id(name: RegisterName) -> int:
             return number
     if "/" in text:
         raise UsageError(f"{name!r} is not a register: PORT comes first, then REGISTER")
-    registers = known_registers()
-    ids = {_plain_symbol(known.symbol): known.id for known in registers.values() if known.symbol}
-    ids.update(ALIASES)
     symbol = _plain_symbol(text)
-    if symbol in ids:
-        return ids[symbol]
-    from difflib import get_close_matches
-
-    suggestions = _registers_about(text.split(), registers)
-    suggestions = suggestions or [ids[near] for near in get_close_matches(symbol, ids, cutoff=0.5)]
-    choices = " or ".join(str(registers[number]) for number in suggestions[:3])
+    symbol = ALIASES.get(symbol, symbol)
+    words = text.split()
+    suggestions = []
+    registers = known_registers()
+    for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
+        known = registers[number]
+        if known.symbol and _plain_symbol(known.symbol) == symbol:
+            return known.id
+        about = f"{known.symbol} {known.description}".lower()
+        if words and all(word in about for word in words):
+            suggestions.append(str(known))
+    choices = " or ".join(suggestions[:3])
     question = f"did you mean {choices}? " if choices else ""
     raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
 
@@ -250,16 +252,6 @@ def register_id(name: RegisterName) -> int:
 def _plain_symbol(symbol: str) -> str:
     """METER-NO-1, "METER NO 1" and meter_no_1 are the same symbol."""
     return re.sub("[ _-]", "", symbol).upper()
-
-
-def _registers_about(words: list[str], registers: dict[int, Register]) -> list[int]:
-    """The ids of registers with all these words in symbol or description, wanted ones first."""
-    found = []
-    for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
-        text = f"{registers[number].symbol} {registers[number].description}".lower()
-        if words and all(word in text for word in words):
-            found.append(number)
-    return found
 
 
 # ------------------------------------------------------------------------------------- 3. errors

@@ -120,14 +120,6 @@ def test_every_word_must_match():
     assert "(" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("typo", "meant"), [("E12", "E1"), ("POWER2", "POWER1"), ("V3", "V2"), ("XDAI", "XDAY")]
-)
-def test_typos_suggest_what_is_spelled_like_them(typo, meant):
-    with pytest.raises(kr.UsageError, match=meant):
-        kr.register_id(typo)
-
-
 def test_a_port_in_the_place_of_the_register():
     with pytest.raises(kr.UsageError, match="PORT comes first"):
         kr.register_id("/dev/ttyUSB0")
