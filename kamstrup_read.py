@@ -593,11 +593,11 @@ DATA_STRING_LENGTHS = {"/#1": 81, "/#2": 85}  # characters, by request
 WRONG_PARITY = "\xff"  # stands for a character with wrong parity; it is not a 7-bit character
 
 READ_OUT_GROUPS = {60: "6.8", 68: "6.26", 1004: "6.31", 1010: "0.0"}
-READ_OUT_UNITS = {  # by group; some meters leave the unit out
-    "6.8": ("kWh", "MWh", "GJ", "Gcal", ""),
-    "6.26": ("m3", ""),
-    "6.31": ("h", ""),
-    "0.0": ("",),
+READ_OUT_UNITS = {  # by register; some meters leave the unit out
+    60: ("kWh", "MWh", "GJ", "Gcal", ""),
+    68: ("m3", ""),
+    1004: ("h", ""),
+    1010: ("",),
 }
 DATA_FIELDS = {86: 3, 87: 4, 89: 5, 80: 6, 74: 7, 128: 8, 99: 9}  # position in /#1, by register
 CONFIGURATION_FIELD = 7  # position of ABCCC in /#2
@@ -638,11 +638,12 @@ def find_identification(received: bytes) -> bool | None:
     return True if identification or find_read_out(received) else None
 
 
-def split_read_out(read_out: bytes) -> dict[str, str]:
-    """What is between the parentheses of each group, by the group's name.
+def split_read_out(read_out: bytes) -> dict[int, str]:
+    """What is between the parentheses of each group, by the group's register.
 
-    BCC is the sum of the characters after STX up to ETX, modulo 128. Its own parity does not
-    count: a MULTICAL III was seen to send it wrong. Raises DamagedResponseError.
+    Blank groups are left out: a MULTICAL 41, a water meter, has one for its energy. BCC is the sum
+    of the characters after STX up to ETX, modulo 128. Its own parity does not count: a MULTICAL III
+    was seen to send it wrong. Raises DamagedResponseError.
     """
     text = decode_characters(read_out[1:-1])
     checksum = read_out[-1] & 0x7F
@@ -655,30 +656,30 @@ def split_read_out(read_out: bytes) -> dict[str, str]:
     contents = dict(groups)
     if len(contents) < len(groups):
         raise DamagedResponseError("a group is in the read-out twice")
-    return contents
+    return {
+        register: contents[name]
+        for register, name in READ_OUT_GROUPS.items()
+        if contents.get(name, "").partition("*")[0].strip()
+    }
 
 
-def read_out_value(contents: dict[str, str], register: int) -> tuple[Decimal, str]:
-    """Value and unit of a register in a read-out that was split.
+def read_out_reading(contents: dict[int, str], register: int) -> Reading:
+    """The reading of a register in a read-out that was split.
 
-    Raises UnknownRegisterError where it is not there, or blank (the energy of a MULTICAL 41, a
-    water meter); DamagedResponseError where it makes no sense: too many digits mean that two
-    read-outs ran together.
+    Raises UnknownRegisterError where it is not there, DamagedResponseError where it makes no sense:
+    too many digits mean that two read-outs ran together.
     """
-    numbers = {name: content.partition("*")[0].strip() for name, content in contents.items()}
-    name = READ_OUT_GROUPS[register]
-    if not numbers.get(name):
-        has = [str(other) for other, group in READ_OUT_GROUPS.items() if numbers.get(group)]
-        raise UnknownRegisterError(
-            f"this meter has no register {register}; it has {', '.join(has) or 'none of them'}"
-        )
-    number, _, unit = contents[name].replace(",", ".").partition("*")
+    if register not in contents:
+        has = ", ".join(map(str, contents)) or "none of them"
+        raise UnknownRegisterError(f"this meter has no register {register}; it has {has}")
+    content = contents[register]
+    number, _, unit = content.replace(",", ".").partition("*")
     digits = len(number.replace(".", ""))
-    known_lengths = (8, 11) if name == "0.0" else (6, 7, 8)
+    known_lengths = (8, 11) if register == 1010 else (6, 7, 8)
     is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
-    if not is_number or digits not in known_lengths or unit not in READ_OUT_UNITS[name]:
-        raise DamagedResponseError(f"{name}({contents[name]}) in the read-out")
-    return Decimal(number), unit
+    if not is_number or digits not in known_lengths or unit not in READ_OUT_UNITS[register]:
+        raise DamagedResponseError(f"{READ_OUT_GROUPS[register]}({content}) in the read-out")
+    return Reading(register, Decimal(number), unit)
 
 
 def find_data_string(received: bytes, length: int) -> bytes | None:
@@ -1213,8 +1214,7 @@ class Mc66:
         (register,) = registers
         if register in READ_OUT_GROUPS:
             read_out = self._receive_read_out(line, timeout, deadline)
-            value, unit = read_out_value(split_read_out(read_out), register)
-            return {register: Reading(register, value, unit)}
+            return {register: read_out_reading(split_read_out(read_out), register)}
         if register not in DATA_FIELDS:
             has = " ".join(map(str, self.registers))
             raise UnknownRegisterError(f"--protocol mc66 has no register {register}; it has {has}")

@@ -59,10 +59,9 @@ def values_of(block: bytes) -> dict[int, str]:
     values = {}
     for register in kr.READ_OUT_GROUPS:
         try:
-            value, unit = kr.read_out_value(contents, register)
+            values[register] = str(kr.read_out_reading(contents, register))
         except kr.UnknownRegisterError:
             continue
-        values[register] = f"{value} {unit}".strip()
     return values
 
 
@@ -196,11 +195,10 @@ def test_a_group_that_makes_no_sense_spoils_only_itself(energy):
     values = {}
     contents = kr.split_read_out(read_out(READ_OUT_BODY.replace("0456.631*GJ", energy)))
     for register in (68, 1004, 1010):
-        value, unit = kr.read_out_value(contents, register)
-        values[register] = f"{value} {unit}".strip()
+        values[register] = str(kr.read_out_reading(contents, register))
     assert values == {68: "3447.381 m3", 1004: "40345 h", 1010: "2742640"}
     with pytest.raises(kr.MeterError):
-        kr.read_out_value(contents, 60)
+        kr.read_out_reading(contents, 60)
 
 
 def test_a_water_meter():
@@ -436,7 +434,8 @@ def test_the_last_bytes_parity_does_not_count():
     assert fields_of(STRING[:-1] + bytes((STRING[-1] ^ 0x80,)))[0] == "0507109"
     good = read_out()
     wrong_parity = good[:-1] + bytes((good[-1] ^ 0x80,))
-    assert kr.read_out_value(kr.split_read_out(wrong_parity), 60) == (Decimal("456.631"), "GJ")
+    reading = kr.read_out_reading(kr.split_read_out(wrong_parity), 60)
+    assert reading == (60, Decimal("456.631"), "GJ")
 
 
 def test_the_checksum_is_the_sum_and_not_the_xor():
@@ -470,7 +469,7 @@ def test_a_read_out_that_is_not_made_of_groups_is_damaged(body):
 def test_a_group_that_is_damaged(energy):
     contents = kr.split_read_out(read_out(f"6.8({energy})!\x03"))
     with pytest.raises(kr.DamagedResponseError, match=re.escape(energy)):
-        kr.read_out_value(contents, 60)
+        kr.read_out_reading(contents, 60)
 
 
 def test_run_together_read_outs_bring_no_long_numbers():
