@@ -628,8 +628,9 @@ def _parity(byte: int) -> int:
 
 def find_read_out(received: bytes) -> bytes | None:
     """STX groups ETX BCC, once it is complete."""
-    found = re.search("\x02[^\x02\x03]*\x03.", decode_characters(received), re.DOTALL)
-    return received[found.start() : found.end()] if found else None
+    # With their parity, STX is 82 and ETX is 03.
+    found = re.search(rb"\x82[^\x82\x03]*\x03.", received, re.DOTALL)
+    return found[0] if found else None
 
 
 def find_identification(received: bytes) -> bool | None:
@@ -645,17 +646,16 @@ def split_read_out(read_out: bytes) -> dict[int, str]:
     of the characters after STX up to ETX, modulo 128. Its own parity does not count: a MULTICAL III
     was seen to send it wrong. Raises DamagedResponseError.
     """
-    text = decode_characters(read_out[1:-1])
-    checksum = read_out[-1] & 0x7F
-    if WRONG_PARITY in text or sum(map(ord, text)) % 128 != checksum:
+    content, bcc = read_out[1:-1], read_out[-1]  # modulo 128 takes the parity away
+    text = decode_characters(content)
+    if WRONG_PARITY in text or sum(content) % 128 != bcc % 128:
         raise DamagedResponseError("parity or checksum of the read-out is wrong")
     group = r"([0-9.*]+)\(([^()]*)\)(?:\r\n)?"
     groups = re.findall(group, text)
-    if not re.fullmatch(rf"(?:{group})+!(?:\r\n)?\x03", text):
-        raise DamagedResponseError("the read-out is not made of groups")
     contents = dict(groups)
-    if len(contents) < len(groups):
-        raise DamagedResponseError("a group is in the read-out twice")
+    is_whole = re.fullmatch(rf"(?:{group})+!(?:\r\n)?\x03", text)
+    if not is_whole or len(contents) < len(groups):
+        raise DamagedResponseError("the read-out is not made of groups, each there once")
     return {
         register: contents[name]
         for register, name in READ_OUT_GROUPS.items()
