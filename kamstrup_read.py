@@ -602,13 +602,14 @@ READ_OUT_UNITS = {  # by register; some meters leave the unit out
 DATA_FIELDS = {86: 3, 87: 4, 89: 5, 80: 6, 74: 7, 128: 8, 99: 9}  # position in /#1, by register
 CONFIGURATION_FIELD = 7  # position of ABCCC in /#2
 FIXED_SCALES = {86: ("C", 2), 87: ("C", 2), 89: ("K", 2), 99: ("", 0)}  # unit, decimals
-_LITRES_AND_KW = {74: ("l/h", 0), 80: ("kW", 1), 128: ("kW", 1)}
-_M3_AND_WHOLE_KW = {74: ("m3/h", 2), 80: ("kW", 0), 128: ("kW", 0)}
-_M3_AND_MW = {74: ("m3/h", 2), 80: ("MW", 3), 128: ("MW", 3)}
 SCALES_OF_CONFIGURATIONS = {  # by the CCC of ABCCC
-    "107 116 119 120 136 137 151 178 179 184 197 198 199": _LITRES_AND_KW,
-    "158": _M3_AND_WHOLE_KW,
-    "147 170 180 181": _M3_AND_MW,
+    "107 116 119 120 136 137 151 178 179 184 197 198 199": {
+        74: ("l/h", 0),
+        80: ("kW", 1),
+        128: ("kW", 1),
+    },
+    "158": {74: ("m3/h", 2), 80: ("kW", 0), 128: ("kW", 0)},
+    "147 170 180 181": {74: ("m3/h", 2), 80: ("MW", 3), 128: ("MW", 3)},
 }
 
 
@@ -687,10 +688,8 @@ def find_data_string(received: bytes, length: int) -> bytes | None:
 
     Nothing before `length` characters can be the CR; its parity does not count.
     """
-    for end in range(length, len(received) + 1):
-        if received[end - 1] & 0x7F == ord("\r"):
-            return received[:end]
-    return None
+    found = re.match(rb"(?s).{%d,}?[\x0d\x8d]" % (length - 1), received)
+    return found[0] if found else None
 
 
 def decode_data_string(received: bytes, length: int) -> tuple[str, list[str]]:
@@ -700,12 +699,13 @@ def decode_data_string(received: bytes, length: int) -> tuple[str, list[str]]:
     (5511-634, section 4.1). Raises DamagedResponseError.
     """
     text = decode_characters(received[:-1])
-    start = len(text) - (length - 1)
     first_field = length - 74  # characters; nine of 7, ten spaces and the CR are the rest
-    if not re.fullmatch(f"[0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}}", text[start:]):
+    numbers = f"[0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}}"
+    found = re.fullmatch(f"(?s)(.*)({numbers})", text)
+    if not found:
         raise DamagedResponseError("the data string is not made of ten numbers")
-    stray = re.split("[^ -~]", text[:start])[-1]
-    return stray, text[start:].split()
+    stray = re.split("[^ -~]", found[1])[-1]
+    return stray, found[2].split()
 
 
 def check_temperatures(fields: list[str]) -> None:
@@ -725,13 +725,12 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
     for codes, its_scales in SCALES_OF_CONFIGURATIONS.items():
         if ccc in codes.split():
             scales.update(its_scales)
-    if register in scales:
-        unit, decimals = scales[register]
-    else:
+    if register not in scales:
         raise MeterError(
             f"the meter sent {digits} for register {register}, but where its decimal point belongs "
             f"is not known for the configuration CCC = {ccc} (ABCCC = {configuration})"
         )
+    unit, decimals = scales[register]
     return Reading(register, Decimal(int(digits)).scaleb(-decimals), unit)
 
 
