@@ -683,29 +683,19 @@ def read_out_reading(contents: dict[int, str], register: int) -> Reading:
     return Reading(register, Decimal(number), unit)
 
 
-def find_data_string(received: bytes, length: int) -> bytes | None:
-    """What was received up to the CR of a data string, once there are enough characters.
-
-    Nothing before `length` characters can be the CR; its parity does not count.
-    """
-    found = re.match(rb"(?s).{%d,}?[\x0d\x8d]" % (length - 1), received)
-    return found[0] if found else None
-
-
-def decode_data_string(received: bytes, length: int) -> tuple[str, list[str]]:
-    """What precedes the data string that ends what was received, and its ten fields.
+def find_data_string(received: bytes, length: int) -> tuple[str, list[str]] | None:
+    """The ten fields of a data string of this length, and before them, the text that precedes it.
 
     It has no checksum: its form and the parity of every character are all there is to check
-    (5511-634, section 4.1). Raises DamagedResponseError.
+    (5511-634, section 4.1). The parity of the CR does not count.
     """
-    text = decode_characters(received[:-1])
+    text = decode_characters(received.replace(b"\r", encode_characters("\r")))
     first_field = length - 74  # characters; nine of 7, ten spaces and the CR are the rest
-    numbers = f"[0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}}"
-    found = re.fullmatch(f"(?s)(.*)({numbers})", text)
+    found = re.search(f"([0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}})\r", text)
     if not found:
-        raise DamagedResponseError("the data string is not made of ten numbers")
-    stray = re.split("[^ -~]", found[1])[-1]
-    return stray, found[2].split()
+        return None
+    preceding = re.split("[^ -~]", text[: found.start()])[-1]
+    return preceding, found[1].split()
 
 
 def check_temperatures(fields: list[str]) -> None:
@@ -1251,13 +1241,13 @@ class Mc66:
         line.receive(lambda received: None, self.leaving_time, 0)  # an echo may come at 300 baud
         echo, line.received = line.received, b""
         line.switch(self.data_baudrate)
-        string = line.receive(
+        found = line.receive(
             lambda received: find_data_string(received, length), timeout, 2 * length
         )
-        if string is None:
+        if found is None:
             line.received = echo + line.received
             raise line.failure(request)
-        stray, fields = decode_data_string(string, length)
+        stray, fields = found
         # A 401 was seen to send one character more before each string. What remains of something
         # lost would not be there twice.
         if stray and stray != self._stray:
