@@ -44,6 +44,7 @@ from collections import deque, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from errno import errorcode
+from io import BytesIO
 
 Log = Callable[[str], None]
 Blocks = dict[int, tuple[int, int, bytes]]  # by register id: unit id, sign and exponent, value
@@ -446,20 +447,18 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
         raise DamagedResponseError("its CRC is wrong")
     if not content.startswith(GET_REGISTER):
         raise WrongResponseError(f"address and CID {content[:2].hex(' ')}")
-    data = content[2:-CRC_SIZE]
+    data = BytesIO(content[2:-CRC_SIZE])
     blocks: Blocks = {}
-    while data:
-        if len(data) < BLOCK_HEADER.size:
+    while header := data.read(BLOCK_HEADER.size):
+        if len(header) < BLOCK_HEADER.size:
             raise DamagedResponseError("it ends in the middle of a block")
-        register, unit, length, sign_exponent = BLOCK_HEADER.unpack_from(data)
-        end = BLOCK_HEADER.size + length
-        value = data[BLOCK_HEADER.size : end]
+        register, unit, length, sign_exponent = BLOCK_HEADER.unpack(header)
+        value = data.read(length)
         if length == 0 or len(value) < length:
             raise DamagedResponseError("its lengths do not add up")
         if register not in registers or register in blocks:
             raise WrongResponseError(f"register {register} is not expected")
         blocks[register] = (unit, sign_exponent, value)
-        data = data[end:]
     return blocks
 
 
