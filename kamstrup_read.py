@@ -633,10 +633,9 @@ def find_read_out(received: bytes) -> bytes | None:
     return found[0] if found else None
 
 
-def find_identification(received: bytes) -> bool | None:
-    """True once the meter has identified itself, or has even sent its read-out."""
-    identification = re.search("/KAM[^\r\n]*\r\n", decode_characters(received))
-    return True if identification or find_read_out(received) else None
+def find_identification(received: bytes) -> re.Match[str] | None:
+    """The line with the meter's name, which precedes its read-out."""
+    return re.search("/KAM[^\r\n]*\r\n", decode_characters(received))
 
 
 def split_read_out(read_out: bytes) -> dict[int, str]:
