@@ -207,9 +207,6 @@ class Register(namedtuple("Register", "id symbol unit description")):
     unit: str
     description: str
 
-    def __str__(self) -> str:
-        return f"{self.symbol or self.id} ({self.description})"
-
 
 def known_registers() -> dict[int, Register]:
     """The registers of REGISTER_TABLE (section 11) by id, in ascending order."""
@@ -244,7 +241,7 @@ def register_id(name: RegisterName) -> int:
             return known.id
         about = f"{known.symbol} {known.description}".lower()
         if words and all(word in about for word in words):
-            suggestions.append(str(known))
+            suggestions.append(f"{known.symbol or number} ({known.description})")
     choices = " or ".join(suggestions[:3])
     question = f"did you mean {choices}? " if choices else ""
     raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
