@@ -47,7 +47,8 @@ from errno import errorcode
 from io import BytesIO
 
 Log = Callable[[str], None]
-Blocks = dict[int, tuple[int, int, bytes]]  # by register id: unit id, sign and exponent, value
+Block = tuple[int, int, bytes]  # unit id, sign and exponent, value
+Blocks = dict[int, Block]  # by register id
 
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without importing typing
 if TYPE_CHECKING:
@@ -483,7 +484,7 @@ class Reading(namedtuple("Reading", "register value unit")):
         return f"{self.digits} {self.unit}".rstrip()
 
 
-def decode_block(register: int, block: tuple[int, int, bytes]) -> Reading:
+def decode_block(register: int, block: Block) -> Reading:
     """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
     unit_id, sign_exponent, value = block
     shown: Value = decode_number(sign_exponent, value)
@@ -553,7 +554,7 @@ def _in_form(
 
 def _text(value: bytes) -> str:
     text = value.decode("ascii").strip("\0 ")
-    if not text or not text.isprintable():
+    if not re.fullmatch("[ -~]+", text):
         raise ValueError("nothing to read")
     return text
 
