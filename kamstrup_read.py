@@ -706,15 +706,14 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
 
     Raises MeterError where the place of the decimal point is not known.
     """
-    ccc = configuration[-3:]
     scales = dict(FIXED_SCALES)
     for codes, its_scales in SCALES_OF_CONFIGURATIONS.items():
-        if ccc in codes.split():
+        if configuration[-3:] in codes.split():
             scales.update(its_scales)
     if register not in scales:
         raise MeterError(
             f"the meter sent {digits} for register {register}, but where its decimal point belongs "
-            f"is not known for the configuration CCC = {ccc} (ABCCC = {configuration})"
+            f"is not known for the configuration ABCCC = {configuration}"
         )
     unit, decimals = scales[register]
     return Reading(register, Decimal(int(digits)).scaleb(-decimals), unit)
