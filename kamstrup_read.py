@@ -214,8 +214,9 @@ def known_registers() -> dict[int, Register]:
     registers = {}
     for row in REGISTER_TABLE.strip().splitlines():
         number, symbol, unit, description = row.split(None, 3)
-        register = Register(int(number), symbol.strip("-"), unit.strip("-"), description)
-        registers[register.id] = register
+        registers[int(number)] = Register(
+            int(number), symbol.strip("-"), unit.strip("-"), description
+        )
     return registers
 
 
@@ -444,7 +445,7 @@ def decode_response(frame: bytes, registers: Sequence[int]) -> Blocks:
     if len(content) < 2 + CRC_SIZE or crc(content) != b"\0\0":
         raise DamagedResponseError("its CRC is wrong")
     if not content.startswith(GET_REGISTER):
-        raise WrongResponseError(f"address and CID {content[:2].hex(' ')}")
+        raise WrongResponseError("another address or CID")
     data = BytesIO(content[2:-CRC_SIZE])
     blocks: Blocks = {}
     while header := data.read(BLOCK_HEADER.size):
@@ -631,9 +632,10 @@ def find_read_out(received: bytes) -> bytes | None:
     return found[0] if found else None
 
 
-def find_identification(received: bytes) -> re.Match[str] | None:
-    """The line with the meter's name, which precedes its read-out."""
-    return re.search("/KAM[^\r\n]*\r\n", decode_characters(received))
+def find_identification(received: bytes) -> re.Match[bytes] | None:
+    """The line with the meter's name, /KAM..., which precedes its read-out."""
+    # With their parity, / is AF and CR is 8D.
+    return re.search(rb"\xafKAM[^\x8d\n]*\x8d\n", received)
 
 
 def split_read_out(read_out: bytes) -> dict[int, str]:
@@ -675,7 +677,7 @@ def read_out_reading(contents: dict[int, str], register: int) -> Reading:
     known_lengths = (8, 11) if register == 1010 else (6, 7, 8)
     is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
     if not is_number or digits not in known_lengths or unit not in READ_OUT_UNITS[register]:
-        raise DamagedResponseError(f"{READ_OUT_GROUPS[register]}({content}) in the read-out")
+        raise DamagedResponseError(f"({content}) in the read-out")
     return Reading(register, Decimal(number), unit)
 
 
@@ -683,9 +685,9 @@ def find_data_string(received: bytes, length: int) -> tuple[str, list[str]] | No
     """The ten fields of a data string of this length, and before them, the text that precedes it.
 
     It has no checksum: its form and the parity of every character are all there is to check
-    (5511-634, section 4.1). The parity of the CR does not count.
+    (5511-634, section 4.1). The parity of the CR does not count: it is 8D, or 0D if it is wrong.
     """
-    text = decode_characters(received.replace(b"\r", encode_characters("\r")))
+    text = decode_characters(received.replace(b"\x0d", b"\x8d"))
     first_field = length - 74  # characters; nine of 7, ten spaces and the CR are the rest
     found = re.search(f"([0-9]{{{first_field}}} (?:[-0-9][0-9]{{6}} ){{9}})\r", text)
     if not found:
