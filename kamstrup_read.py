@@ -53,7 +53,7 @@ Blocks = dict[int, Block]  # by register id
 TYPE_CHECKING = False  # what typing.TYPE_CHECKING is, without importing typing
 if TYPE_CHECKING:
     from threading import Thread
-    from typing import Any, NoReturn, Optional, Protocol, TypeVar, Union
+    from typing import Any, NoReturn, Optional, TypeVar, Union
 
     Found = TypeVar("Found")
     Value = Union[Decimal, str]
@@ -149,10 +149,10 @@ UNITS = {
     44: "ton",
     45: "ton/h",
     46: "h",
-    47: "",  # hh:mm:ss, which the value shows
-    48: "",  # yy:mm:dd
+    47: "hh:mm:ss",
+    48: "yy:mm:dd",
     49: "yyyy:mm:dd",
-    50: "",  # mm:dd
+    50: "mm:dd",
     51: "",  # a plain number
     52: "bar",
     53: "RTC",
@@ -489,16 +489,18 @@ def decode_block(register: int, block: Block) -> Reading:
     """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
     unit_id, sign_exponent, value = block
     shown: Value = decode_number(sign_exponent, value)
+    unit = UNITS.get(unit_id, f"unit {unit_id}")
     try:
         if unit_id in LAYOUTS_OF_DIGITS:
-            shown = f"{shown:f}"  # int() raises ValueError for a fraction: no date has one
-            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(shown)), "")
+            shown, unit = f"{shown:f}", ""
+            # int() raises ValueError for a fraction: no date has one.
+            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(shown)), unit)
         if unit_id in LAYOUTS_OF_BYTES:
             shown = f"0x{value.hex()}"
             return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
     except (ValueError, OverflowError, struct.error):
         pass  # nonsense is shown as it is: a date never set is 0
-    return Reading(register, shown, UNITS.get(unit_id, f"unit {unit_id}"))
+    return Reading(register, shown, unit)
 
 
 def decode_number(sign_exponent: int, value: bytes) -> Decimal:
@@ -632,10 +634,10 @@ def find_read_out(received: bytes) -> bytes | None:
     return found[0] if found else None
 
 
-def find_identification(received: bytes) -> re.Match[bytes] | None:
-    """The line with the meter's name, /KAM..., which precedes its read-out."""
+def find_identification(received: bytes) -> re.Match[bytes] | bytes | None:
+    """The line with the meter's name, /KAM..., or even the read-out that follows it."""
     # With their parity, / is AF and CR is 8D.
-    return re.search(rb"\xafKAM[^\x8d\n]*\x8d\n", received)
+    return re.search(rb"\xafKAM[^\x8d\n]*\x8d\n", received) or find_read_out(received)
 
 
 def split_read_out(read_out: bytes) -> dict[int, str]:
@@ -1096,30 +1098,7 @@ def _call_with_timeout(seconds: float, action: Callable[[], Found]) -> Found:
 
 # ------------------------------------------------------------------------------------- 8. meters
 
-if TYPE_CHECKING:
-
-    class MeterProtocol(Protocol):
-        """What a protocol of meters says about itself, and the one thing that it does."""
-
-        models: str  # that speak it, for --help
-        baudrate: int
-        has_fixed_baudrate: bool
-        wait: float  # s, how long to keep trying
-        timeout: float  # s of silence after which an attempt counts as unanswered
-        pause: float  # s of quiet between a response and the next request
-        rest: float  # s of quiet where no valid response came
-        registers: tuple[int, ...]  # that can be requested; () for any
-        registers_per_request: int
-        can_read_all: bool
-        silence_hint: str  # for the user of a silent meter
-
-        def read_once(
-            self, line: Line, registers: Sequence[int], timeout: float, deadline: float
-        ) -> dict[int, Reading]:
-            """One exchange: the registers that the meter has, by id.
-
-            Raises AttemptError where another attempt may help, else KamstrupError.
-            """
+# A protocol is a class with the attributes and the method that both of these have.
 
 
 class Kmp:
@@ -1129,17 +1108,17 @@ class Kmp:
     After silence or damage the meter discards requests for 1.6 s. Stuffing may double any frame.
     """
 
-    models = "MULTICAL 21 to 801, flowIQ, 382, OMNIPOWER"
+    models = "MULTICAL 21 to 801, flowIQ, 382, OMNIPOWER"  # that speak it, for --help
     baudrate = 1200
     has_fixed_baudrate = False
-    wait = 10.0
-    timeout = 2.0
-    pause = 0.0  # one byte time, which Line keeps in any case
-    rest = 1.65  # 1.6, plus the adapter's delay
-    registers: tuple[int, ...] = ()
+    wait = 10.0  # s, how long to keep trying
+    timeout = 2.0  # s of silence after which an attempt counts as unanswered
+    pause = 0.0  # s between a response and the next request; Line keeps one byte time in any case
+    rest = 1.65  # s where no valid response came: 1.6, plus the adapter's delay
+    registers: tuple[int, ...] = ()  # that can be requested; () for any
     registers_per_request = REGISTERS_PER_REQUEST
     can_read_all = True
-    silence_hint = (
+    silence_hint = (  # for the user of a silent meter
         "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
     )
     longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
@@ -1147,7 +1126,10 @@ class Kmp:
     def read_once(
         self, line: Line, registers: Sequence[int], timeout: float, deadline: float
     ) -> dict[int, Reading]:
-        """One GetRegister exchange."""
+        """One GetRegister exchange: the registers that the meter has, by id.
+
+        Raises AttemptError where another attempt may help, else KamstrupError.
+        """
         request = encode_request(registers)
         failures: list[AttemptError] = []
 
@@ -1196,7 +1178,7 @@ class Mc66:
     def read_once(
         self, line: Line, registers: Sequence[int], timeout: float, deadline: float
     ) -> dict[int, Reading]:
-        """One read-out, or one or two data strings."""
+        """As Kmp's: one read-out, or one or two data strings."""
         (register,) = registers
         if register in READ_OUT_GROUPS:
             read_out = self._receive_read_out(line, timeout, deadline)
@@ -1257,7 +1239,7 @@ ATTEMPTS_IN_ALL = 2  # to read a group of registers, before each of them is requ
 
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
-PROTOCOLS: dict[str, type[MeterProtocol]] = {"kmp": Kmp, "mc66": Mc66}
+PROTOCOLS: dict[str, type[Kmp | Mc66]] = {"kmp": Kmp, "mc66": Mc66}
 
 
 class Meter:
