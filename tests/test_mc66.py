@@ -8,6 +8,7 @@ a water meter: a blank energy group              test_a_blank_group_..., test_a_
 one damaged or missing response                  test_retried
 damaged or missing for ever                      test_given_up, test_silence_..., test_noise_...
 each character of a response damaged             test_one_wrong_bit_...
+a damaged identification                         test_a_damaged_identification_...
 two read-outs run together                       test_run_together_...
 characters before a data string                  test_a_stray_character_...
 configurations                                   test_decimals_..., test_unknown_configuration_...
@@ -336,6 +337,12 @@ def test_retried(register, fault):
         read(meter, register, "--wait", 60).printed({60: "456.631 GJ", "T1": "68.11 C"}[register])
         assert len(meter.requests) >= 2
         assert meter.too_early == 0
+
+
+def test_a_damaged_identification_before_a_whole_read_out():
+    with sim.Mc66Meter(name="/KxM0MC", waits_for_ack=False) as meter:
+        read(meter, 60, "--wait", 0).printed("456.631 GJ")
+        assert len(meter.requests) == 1
 
 
 @pytest.mark.parametrize("register", [60, "T1"])
