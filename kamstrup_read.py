@@ -809,11 +809,10 @@ class Line:
         except Exception:  # it is gone
             pass
 
-    def send(self, request: bytes, deadline: float) -> None:
-        """Send a request as soon as the port is open and the line has been quiet long enough."""
-        self.open(deadline)
+    def send(self, request: bytes) -> None:
+        """Send a request as soon as the line has been quiet long enough; the port is open."""
         self.switch(self.baudrate)
-        self._wait_for_quiet(deadline)
+        self._wait_for_quiet()
         self.write(request)
 
     def write(self, data: bytes) -> None:
@@ -866,10 +865,9 @@ class Line:
         if self._serial.baudrate != baudrate:
             self._guard(setattr, self._serial, "baudrate", baudrate)
 
-    def _wait_for_quiet(self, deadline: float) -> None:
+    def _wait_for_quiet(self) -> None:
         """Let the quiet time pass; a byte makes it begin again, and belongs to no request."""
-        # Even where the deadline is near, there is time for one byte to make it begin again.
-        end = max(deadline, time.monotonic() + 2 * self.quiet_time_left())
+        end = time.monotonic() + 2 * self._rest  # one byte may make it begin again
         self._read(at_least=0)
         while self.quiet_time_left() > 0:
             if time.monotonic() > end:
@@ -1098,7 +1096,9 @@ def _call_with_timeout(seconds: float, action: Callable[[], Found]) -> Found:
 
 # ------------------------------------------------------------------------------------- 8. meters
 
-# A protocol is a class with the attributes and the method that both of these have.
+# A protocol is a class that says what is needed to speak it, and that has one method, read_once():
+# one exchange on an open line, which returns the registers that the meter has, by id. It raises
+# AttemptError where another attempt may help, else KamstrupError.
 
 
 class Kmp:
@@ -1123,13 +1123,8 @@ class Kmp:
     )
     longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
 
-    def read_once(
-        self, line: Line, registers: Sequence[int], timeout: float, deadline: float
-    ) -> dict[int, Reading]:
-        """One GetRegister exchange: the registers that the meter has, by id.
-
-        Raises AttemptError where another attempt may help, else KamstrupError.
-        """
+    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> dict[int, Reading]:
+        """One GetRegister exchange."""
         request = encode_request(registers)
         failures: list[AttemptError] = []
 
@@ -1142,7 +1137,7 @@ class Kmp:
                     failures.append(failure)
             return None
 
-        line.send(request, deadline)
+        line.send(request)
         blocks = line.receive(find_response, timeout, self.longest_response)
         if blocks is None:
             raise failures[-1] if failures else line.failure(request)
@@ -1175,27 +1170,25 @@ class Mc66:
         self._configuration = ""  # ABCCC of /#2, once it is known
         self._stray = ""  # what stood before the last data string
 
-    def read_once(
-        self, line: Line, registers: Sequence[int], timeout: float, deadline: float
-    ) -> dict[int, Reading]:
-        """As Kmp's: one read-out, or one or two data strings."""
+    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> dict[int, Reading]:
+        """One read-out, or one or two data strings."""
         (register,) = registers
         if register in READ_OUT_GROUPS:
-            read_out = self._receive_read_out(line, timeout, deadline)
+            read_out = self._receive_read_out(line, timeout)
             return {register: read_out_reading(split_read_out(read_out), register)}
         if register not in DATA_FIELDS:
             has = " ".join(map(str, self.registers))
             raise UnknownRegisterError(f"--protocol mc66 has no register {register}; it has {has}")
         if not self._configuration and register not in FIXED_SCALES:
-            fields = self._receive_fields(line, "/#2", timeout, deadline)
+            fields = self._receive_fields(line, "/#2", timeout)
             self._configuration = fields[CONFIGURATION_FIELD]
-        fields = self._receive_fields(line, "/#1", timeout, deadline)
+        fields = self._receive_fields(line, "/#1", timeout)
         check_temperatures(fields)
         return {register: scale_field(register, fields[DATA_FIELDS[register]], self._configuration)}
 
-    def _receive_read_out(self, line: Line, timeout: float, deadline: float) -> bytes:
+    def _receive_read_out(self, line: Line, timeout: float) -> bytes:
         request = encode_characters(READ_OUT_REQUEST)
-        line.send(request, deadline)
+        line.send(request)
         if not line.receive(find_identification, timeout, self.longest_read_out):
             raise line.failure(request)
         length = len(line.received)
@@ -1207,16 +1200,14 @@ class Mc66:
             raise DamagedResponseError("the read-out has no end")
         return read_out
 
-    def _receive_fields(
-        self, line: Line, request_text: str, timeout: float, deadline: float
-    ) -> list[str]:
+    def _receive_fields(self, line: Line, request_text: str, timeout: float) -> list[str]:
         if line.has_fixed_baudrate:
             raise PortError(
                 "a socket:// port can't change its speed, which this register needs: use rfc2217://"
             )
         length = DATA_STRING_LENGTHS[request_text]
         request = encode_characters(request_text)
-        line.send(request, deadline)
+        line.send(request)
         line.receive(lambda received: None, self.leaving_time, 0)  # an echo may come at 300 baud
         echo, line.received = line.received, b""
         line.switch(self.data_baudrate)
@@ -1360,7 +1351,8 @@ class Meter:
         while True:
             self._unanswered += 1
             try:
-                readings = self._protocol.read_once(self._line, registers, self.timeout, deadline)
+                self._line.open(deadline)
+                readings = self._protocol.read_once(self._line, registers, self.timeout)
             except AttemptError as failure:
                 failure.__cause__ = failure.__context__ = None  # it may be kept for a day
                 failures.append(failure.with_traceback(None))

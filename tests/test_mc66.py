@@ -214,7 +214,9 @@ def test_a_register_that_the_read_out_lacks():
 
 
 def test_a_register_that_the_protocol_lacks():
-    line = run("/dev/null", 84, "--protocol", "mc66").failed(6, "mc66 has no register 84")
+    with sim.Mc66Meter() as meter:
+        line = read(meter, 84).failed(6, "mc66 has no register 84")
+        assert meter.requests == []
     assert line.endswith("it has 60 68 74 80 86 87 89 99 128 1004 1010")
 
 
