@@ -1097,7 +1097,7 @@ def _call_with_timeout(seconds: float, action: Callable[[], Found]) -> Found:
 # ------------------------------------------------------------------------------------- 8. meters
 
 # A protocol is a class that says what is needed to speak it, and that has one method, read_once():
-# one exchange on an open line, which returns the registers that the meter has, by id. It raises
+# one exchange on an open line, which returns those of the registers that the meter has. It raises
 # AttemptError where another attempt may help, else KamstrupError.
 
 
@@ -1123,7 +1123,7 @@ class Kmp:
     )
     longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
 
-    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> dict[int, Reading]:
+    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> list[Reading]:
         """One GetRegister exchange."""
         request = encode_request(registers)
         failures: list[AttemptError] = []
@@ -1141,7 +1141,7 @@ class Kmp:
         blocks = line.receive(find_response, timeout, self.longest_response)
         if blocks is None:
             raise failures[-1] if failures else line.failure(request)
-        return {register: decode_block(register, block) for register, block in blocks.items()}
+        return [decode_block(register, block) for register, block in blocks.items()]
 
 
 class Mc66:
@@ -1170,12 +1170,12 @@ class Mc66:
         self._configuration = ""  # ABCCC of /#2, once it is known
         self._stray = ""  # what stood before the last data string
 
-    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> dict[int, Reading]:
+    def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> list[Reading]:
         """One read-out, or one or two data strings."""
         (register,) = registers
         if register in READ_OUT_GROUPS:
             read_out = self._receive_read_out(line, timeout)
-            return {register: read_out_reading(split_read_out(read_out), register)}
+            return [read_out_reading(split_read_out(read_out), register)]
         if register not in DATA_FIELDS:
             has = " ".join(map(str, self.registers))
             raise UnknownRegisterError(f"--protocol mc66 has no register {register}; it has {has}")
@@ -1184,7 +1184,7 @@ class Mc66:
             self._configuration = fields[CONFIGURATION_FIELD]
         fields = self._receive_fields(line, "/#1", timeout)
         check_temperatures(fields)
-        return {register: scale_field(register, fields[DATA_FIELDS[register]], self._configuration)}
+        return [scale_field(register, fields[DATA_FIELDS[register]], self._configuration)]
 
     def _receive_read_out(self, line: Line, timeout: float) -> bytes:
         request = encode_characters(READ_OUT_REQUEST)
@@ -1289,12 +1289,12 @@ class Meter:
         if deadline is None:
             deadline = time.monotonic() + self.wait
         # One response more may be late: that to another program's request.
-        readings = self._read_together([number], deadline, late_responses=self._unanswered + 1)
-        if number not in readings:
+        readings = self._read_together([number], deadline, self._unanswered + 1)
+        if not readings:
             raise UnknownRegisterError(
                 f"the meter has no register {number}; `all` shows what it has"
             )
-        return readings[number]
+        return readings[0]
 
     def read_all(self, registers: Sequence[RegisterName] = ()) -> Iterator[Reading]:
         """Those of the registers (of all known ones, if none are given) that the meter has.
@@ -1330,7 +1330,7 @@ class Meter:
                     unread += group
                 continue
             has_responded = True
-            yield from readings.values()
+            yield from readings
             deadline = time.monotonic() + self.wait
         if unread == numbers:
             raise failure
@@ -1340,7 +1340,7 @@ class Meter:
 
     def _read_together(
         self, registers: Sequence[int], deadline: float, late_responses: int, attempts: int = 0
-    ) -> dict[int, Reading]:
+    ) -> list[Reading]:
         """The registers that the meter has, as soon as one attempt brings them.
 
         An empty response names no register: while it may be a late one, to an earlier request,
@@ -1349,11 +1349,11 @@ class Meter:
         """
         failures: list[AttemptError] = []
         while True:
-            self._unanswered += 1
             try:
                 self._line.open(deadline)
                 readings = self._protocol.read_once(self._line, registers, self.timeout)
             except AttemptError as failure:
+                self._unanswered += 1
                 failure.__cause__ = failure.__context__ = None  # it may be kept for a day
                 failures.append(failure.with_traceback(None))
                 seen = self._sum_up([failure])
@@ -1367,9 +1367,8 @@ class Meter:
                 # these registers are not empty.
                 self._unanswered = 0
                 return readings
-            self._unanswered -= 1
             if late_responses == 0:
-                return {}
+                return []
             late_responses -= 1
             failures.clear()  # the meter is there
 
