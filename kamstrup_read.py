@@ -589,6 +589,7 @@ LAYOUTS_OF_BYTES = {
 
 READ_OUT_REQUEST = "/?!\r\n"
 READ_OUT_ACKNOWLEDGE = "\x06000\r\n"
+READ_OUT_START = b"\x82"  # STX, with its parity
 DATA_STRING_LENGTHS = {"/#1": 81, "/#2": 85}  # characters, by request
 WRONG_PARITY = "\xff"  # stands for a character with wrong parity; it is not a 7-bit character
 
@@ -1191,9 +1192,8 @@ class Mc66:
         line.send(request)
         if not line.receive(find_identification, timeout, self.longest_read_out):
             raise line.failure(request)
-        length = len(line.received)
-        line.receive(lambda received: len(received) > length or None, self.acknowledge_delay, 0)
-        if len(line.received) == length and not find_read_out(line.received):
+        line.receive(lambda received: None, self.acknowledge_delay, 0)
+        if READ_OUT_START not in line.received:
             line.write(encode_characters(READ_OUT_ACKNOWLEDGE))
         read_out = line.receive(find_read_out, timeout, self.longest_read_out)
         if read_out is None:
@@ -1209,15 +1209,14 @@ class Mc66:
         request = encode_characters(request_text)
         line.send(request)
         line.receive(lambda received: None, self.leaving_time, 0)  # an echo may come at 300 baud
-        echo, line.received = line.received, b""
         line.switch(self.data_baudrate)
         found = line.receive(
             lambda received: find_data_string(received, length), timeout, 2 * length
         )
         if found is None:
-            line.received = echo + line.received
             raise line.failure(request)
-        stray, fields = found
+        preceding, fields = found
+        stray = preceding.removeprefix(request_text)  # the head's echo
         # A 401 was seen to send one character more before each string. What remains of something
         # lost would not be there twice.
         if stray and stray != self._stray:
