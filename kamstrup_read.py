@@ -1127,21 +1127,21 @@ class Kmp:
     def read_once(self, line: Line, registers: Sequence[int], timeout: float) -> list[Reading]:
         """One GetRegister exchange."""
         request = encode_request(registers)
-        failures: list[AttemptError] = []
+        failure = None  # of the last frame
 
         def find_response(received: bytes) -> Blocks | None:
-            failures.clear()
+            nonlocal failure
             for frame in find_frames(received):
                 try:
                     return decode_response(frame, registers)
-                except AttemptError as failure:  # noise, or a late one: the right one may follow
-                    failures.append(failure)
+                except AttemptError as error:  # noise, or a late one: the right one may follow
+                    failure = error
             return None
 
         line.send(request)
         blocks = line.receive(find_response, timeout, self.longest_response)
         if blocks is None:
-            raise failures[-1] if failures else line.failure(request)
+            raise failure or line.failure(request)
         return [decode_block(register, block) for register, block in blocks.items()]
 
 
