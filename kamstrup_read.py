@@ -735,6 +735,7 @@ READ_SIZE = 4096  # bytes taken from a port at once
 LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has some hundred
 NETWORK_SCHEMES = ("socket", "rfc2217")
 NETWORK_PORTS = "socket://HOST:PORT (raw TCP) or rfc2217://HOST:PORT (telnet with RFC 2217)"
+NETWORK_SETTINGS = "raw TCP for socket://, telnet with RFC 2217 for rfc2217://"
 
 
 def _ignore(text: str) -> None:
@@ -764,9 +765,8 @@ class Line:
         progress: Log = _ignore,
     ) -> None:
         self.port = port
-        self.scheme = _scheme(port)
-        self.is_network = self.scheme in NETWORK_SCHEMES
-        self.has_fixed_baudrate = self.scheme == "socket"
+        self.is_network = _scheme(port) in NETWORK_SCHEMES
+        self.has_fixed_baudrate = _scheme(port) == "socket"
         self.baudrate = baudrate
         self.received = b""  # since the last request
         self._pause = max(pause, BITS_PER_CHARACTER / baudrate)
@@ -1386,8 +1386,7 @@ class Meter:
             sentence += f" ({'the last: ' if count > 1 else ''}{worst})"
         advice = worst.advice
         if self._line.is_network and not isinstance(worst, ConnectionLostError):
-            kind = "raw TCP" if self._line.scheme == "socket" else "telnet with RFC 2217"
-            settings = f"{self._line.baudrate} baud, 8N2, {kind}"
+            settings = f"{self._line.baudrate} baud, 8N2, {NETWORK_SETTINGS}"
             advice = f"check the serial server's settings ({settings}); then {advice}"
         if isinstance(worst, NoResponseError):
             advice += f"; {self._protocol.silence_hint}"
