@@ -40,7 +40,7 @@ import os
 import re
 import struct
 import time
-from collections import deque, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from errno import errorcode
@@ -1259,8 +1259,8 @@ class Meter:
             raise UsageError(f"{protocol} has its own baudrates")
         self.wait = known.wait if wait is None else wait
         self.timeout = known.timeout if timeout is None else timeout
-        speed = baudrate or known.baudrate
-        self._line = Line(port, speed, known.pause, known.rest, log, progress)
+        baudrate = baudrate or known.baudrate
+        self._line = Line(port, baudrate, known.pause, known.rest, log, progress)
         self._log = log
         self._progress = progress
         self._unanswered = 0  # requests whose responses may still come
@@ -1302,15 +1302,15 @@ class Meter:
         has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register,
         once each. At the end, raises what kept some from being read, if any; else as read().
         """
-        named = dict.fromkeys(register_id(register) for register in registers)
+        named = dict.fromkeys(map(register_id, registers))
         numbers = list(named or known_registers())
         size = self._protocol.registers_per_request
-        groups = deque(numbers[start : start + size] for start in range(0, len(numbers), size))
+        groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         unread: list[int] = []
         has_responded = False
         deadline = time.monotonic() + self.wait
         while groups:
-            group = groups.popleft()
+            group = groups.pop(0)
             attempts = 0  # any number
             if has_responded:
                 attempts = ATTEMPTS_IN_ALL if len(group) == size else 1
@@ -1324,7 +1324,7 @@ class Meter:
                     unread += sum(groups, group)
                     break
                 if len(group) > 1:
-                    groups.extendleft([number] for number in reversed(group))
+                    groups = [[number] for number in group] + groups
                 else:
                     unread += group
                 continue
