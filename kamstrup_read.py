@@ -1225,7 +1225,7 @@ class Mc66:
         return fields
 
 
-ATTEMPTS_IN_ALL = 2  # to read a group of registers, before each of them is requested once
+ATTEMPTS_IN_ALL = 2  # to read a group of registers, before they are requested one by one
 
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
@@ -1299,27 +1299,26 @@ class Meter:
         """Those of the registers (of all known ones, if none are given) that the meter has.
 
         Each comes as soon as it is known. `wait` runs from the last valid response. Once the meter
-        has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register,
-        once each. At the end, raises what kept some from being read, if any; else as read().
+        has responded, a group that fails ATTEMPTS_IN_ALL times is requested register by register;
+        after a failure, there is one attempt for each request until the meter responds again. At
+        the end, raises what kept some from being read, if any; else as read().
         """
         named = dict.fromkeys(map(register_id, registers))
         numbers = list(named or known_registers())
         size = self._protocol.registers_per_request
         groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         unread: list[int] = []
-        has_responded = False
+        attempts = 0  # any number, until the meter has responded
         deadline = time.monotonic() + self.wait
         while groups:
             group = groups.pop(0)
-            attempts = 0  # any number
-            if has_responded:
-                attempts = ATTEMPTS_IN_ALL if len(group) == size else 1
             try:
                 readings = self._read_together(group, deadline, self._unanswered, attempts)
             except UnknownRegisterError:  # only mc66 raises this here
                 continue
             except AttemptError as error:
                 failure = error
+                attempts = 1
                 if not self._has_time_left(deadline):
                     unread += sum(groups, group)
                     break
@@ -1328,7 +1327,7 @@ class Meter:
                 else:
                     unread += group
                 continue
-            has_responded = True
+            attempts = ATTEMPTS_IN_ALL
             yield from readings
             deadline = time.monotonic() + self.wait
         if unread == numbers:
