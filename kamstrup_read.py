@@ -1778,9 +1778,8 @@ class Domoticz:
             """Sends again only what can't have arrived: a sensor may add up what it gets."""
 
             def increment(self, *args: Any, **kwargs: Any) -> Any:
-                error = kwargs.get("error")
-                if error is not None and not isinstance(error, ConnectTimeoutError):
-                    raise error
+                if not isinstance(kwargs["error"], ConnectTimeoutError):
+                    raise kwargs["error"]
                 return super().increment(*args, **kwargs)
 
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. The bare
@@ -1793,7 +1792,8 @@ class Domoticz:
             auth=(self._user, self._password) if self.has_login else None,
         ).prepare()
         longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER
-        adapter = HTTPAdapter(max_retries=ConnectRetry(total=3, backoff_factor=0.5))
+        retry = ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
+        adapter = HTTPAdapter(max_retries=retry)
         try:
             response = adapter.send(
                 request,

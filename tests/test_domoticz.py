@@ -352,6 +352,15 @@ def test_failures(push, trouble, words):
     assert domoticz.requests == [PUSH]
 
 
+@pytest.mark.parametrize("status", [413, 429, 503])
+def test_a_push_is_not_repeated_for_a_server_that_wishes_it(push, status):
+    """It has arrived, and a sensor may add up what it gets."""
+    trouble = fake.answers(status, b"", "Retry-After: 1")
+    with fake.FakeDomoticz(trouble=trouble) as domoticz:
+        push(domoticz.url).failed(7, f"(HTTP {status})")
+    assert domoticz.requests == [PUSH]
+
+
 @pytest.mark.parametrize("trouble", [pytest.param(row.values[0], id=row.id) for row in FAILURES])
 def test_verbose_shows_what_came(push, trouble):
     """The answer's status; or in the library's own words, why there was none."""
