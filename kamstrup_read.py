@@ -1629,7 +1629,7 @@ class Domoticz:
         self._password_fits = all(ord(char) < 256 for char in password)
         self._password = password.encode("latin-1" if self._password_fits else "utf-8")
         self._verify = verify
-        self._ca_file = ca_file
+        self._ca_file = ca_file if verify and self.url.startswith("https:") else ""
         self._log = log
         self._is_old: bool | None = None  # whether it knows calls by OLD_NAMES, once that is known
 
@@ -1799,7 +1799,7 @@ class Domoticz:
                 request,
                 stream=True,
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                verify=self._verify and (self._ca_file or True),
+                verify=self._ca_file or self._verify,
             )
             body: bytes = response.raw.read(longest, decode_content=False)
             if response.raw.length_remaining and len(body) < longest:
@@ -1826,19 +1826,16 @@ class Domoticz:
         return DomoticzError(f"Domoticz at {self.url} {what}")
 
     def _check_ca_file(self) -> None:
-        """Raise DomoticzError if the CA file that is needed can't be used."""
-        import ssl
+        """Raise DomoticzError if the CA file can't be used."""
+        from ssl import create_default_context
 
-        is_needed = self._ca_file and self._verify and self.url.startswith("https:")
-        if not is_needed or os.path.isdir(self._ca_file):
-            return
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self._ca_file)
+            if self._ca_file and not os.path.isdir(self._ca_file):
+                create_default_context(cafile=self._ca_file)
         except OSError as error:
-            reason = "it is not a PEM file" if isinstance(error, ssl.SSLError) else _reason(error)
             raise DomoticzError(
-                f"the CA file {self._ca_file} can't be used: {reason} (it is named by "
-                "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE)"
+                f"the CA file {self._ca_file} can't be used: {_reason(error)}; REQUESTS_CA_BUNDLE "
+                "or CURL_CA_BUNDLE must name a PEM file"
             ) from error
 
     def _cause_of_status(self, status: int, query: dict[str, Any]) -> str:

@@ -1049,7 +1049,7 @@ NO_PEM = str(fake.DATA / "not-a-certificate.pem")
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 @pytest.mark.parametrize(
     ("ca_file", "reason"),
-    [("/nowhere/ca.pem", "No such file or directory"), (NO_PEM, "it is not a PEM file")],
+    [("/nowhere/ca.pem", "No such file or directory"), (NO_PEM, "")],
     ids=["missing", "no PEM"],
 )
 def test_ca_files(push, monkeypatch, variable, ca_file, reason):
@@ -1057,7 +1057,7 @@ def test_ca_files(push, monkeypatch, variable, ca_file, reason):
     monkeypatch.setenv(variable, ca_file)
     with fake.FakeDomoticz(tls="good") as domoticz:
         line = push(domoticz.url).failed(7, f"the CA file {ca_file} can't be used: {reason}")
-    assert "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE" in line
+    assert "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE must name a PEM file" in line
     assert "https port" not in line
     assert "--insecure" not in line
 
@@ -1074,7 +1074,6 @@ def test_a_ca_file_that_can_not_be_read(push, monkeypatch, number):
         monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", refuse)
         line = push(domoticz.url).failed(7, f"the CA file {CA} can't be used")
     assert os.strerror(number) in line
-    assert "not a PEM file" not in line
 
 
 def test_a_ca_file_is_not_needed_for_http(push, monkeypatch):
