@@ -44,6 +44,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from errno import errorcode
+from functools import cached_property
 from io import BytesIO
 
 Log = Callable[[str], None]
@@ -1631,7 +1632,6 @@ class Domoticz:
         self._verify = verify
         self._ca_file = ca_file if verify and self.url.startswith("https:") else ""
         self._log = log
-        self._is_old: bool | None = None  # whether it knows calls by OLD_NAMES, once that is known
 
     def push(self, idx: int, svalue: str) -> None:
         """Give the sensor with this idx a value of plain digits."""
@@ -1653,21 +1653,24 @@ class Domoticz:
         At once: Domoticz logs a new Counter's 0 at the next full five minutes, and takes all that
         comes later for that day's use.
         """
-        for device in self._list("getdevices", filter="all", used="all"):
-            if str(device.get("Name")).strip() == name:
-                idx = device.get("idx")
-                raise self._error(f'already has a sensor "{name}", idx {idx}: nothing was made')
         done = "nothing was made"
         try:
             hardware = self._dummy_hardware()
+            for device in self._list("getdevices", filter="all", used="all"):
+                if str(device.get("Name")).strip() == name:
+                    raise self._error(f'already has a sensor "{name}", idx {device.get("idx")}')
             if not hardware:
-                new = {"htype": DUMMY_HARDWARE, "port": 1, "name": "Kamstrup", "enabled": "true"}
-                hardware = self._new_idx("addhardware", **new)
+                hardware = self._new_idx(
+                    "addhardware", htype=DUMMY_HARDWARE, port=1, name="Kamstrup", enabled="true"
+                )
                 done = 'the Dummy hardware "Kamstrup" was made, but no sensor'
-            new = {"sensorname": name, "sensormappedtype": sensor.kind}
-            if sensor.kind == CUSTOM_SENSOR:
-                new["sensoroptions"] = f"1;{sensor.unit}"
-            idx = self._new_idx("createdevice", idx=hardware, **new)
+            idx = self._new_idx(
+                "createdevice",
+                idx=hardware,
+                sensorname=name,
+                sensormappedtype=sensor.kind,
+                sensoroptions=f"1;{sensor.unit}" if sensor.kind == CUSTOM_SENSOR else "",
+            )
             done = (
                 f'sensor {idx} "{name}" was made, but not set up ({sensor.description}), '
                 "and has no value"
@@ -1680,63 +1683,61 @@ class Domoticz:
             raise DomoticzError(f"{error}; {done}") from error
         return idx
 
-    def _dummy_hardware(self) -> int:
-        """The idx of the first enabled Dummy hardware; 0 if there is none."""
+    def _dummy_hardware(self) -> object:
+        """The idx of the first enabled Dummy hardware; None if there is none."""
         for hardware in self._list("gethardware"):
-            is_enabled = str(hardware.get("Enabled")).lower() == "true"
-            if hardware.get("Type") == DUMMY_HARDWARE and is_enabled:
-                return _idx_in(hardware)
-        return 0
+            if hardware.get("Type") == DUMMY_HARDWARE and hardware.get("Enabled") == "true":
+                return hardware.get("idx")
+        return None
 
     def _set_up_counter(self, idx: int, name: str, sensor: Sensor) -> None:
         from base64 import b64encode
 
-        settings = {
-            "name": name,
-            "description": "",
-            "switchtype": sensor.counter_type,
-            "addjvalue": 0,
-            "addjvalue2": COUNTER_DIVIDER,
-            "customimage": 0,
-            "used": "true",
-        }
+        options = ""
         if sensor.counter_type == CUSTOM_TYPE:
             options = f"ValueQuantity:Custom;ValueUnits:{sensor.unit};"
-            settings["options"] = b64encode(options.encode()).decode()
-        self._call("setused", "refuses to set it up", idx=idx, **settings)
+        self._call(
+            "setused",
+            idx=idx,
+            name=name,
+            description="",
+            switchtype=sensor.counter_type,
+            addjvalue=0,
+            addjvalue2=COUNTER_DIVIDER,
+            customimage=0,
+            used="true",
+            options=b64encode(options.encode()).decode(),
+        )
 
     def _new_idx(self, call: str, **params: Any) -> int:
         """The idx of what a call has made."""
-        idx = _idx_in(self._call(call, "refuses to make it", **params))
-        if not idx:
-            raise self._error("refuses to make it")
-        return idx
+        idx = str(self._call(call, **params).get("idx"))
+        if not re.fullmatch("[1-9][0-9]{0,8}", idx):
+            raise self._error(f"refuses {call}")
+        return int(idx)
 
     def _list(self, call: str, **params: Any) -> list[dict[str, Any]]:
         """The result of a call that lists something; without one, there is nothing to list."""
-        rows = self._call(call, "refuses to list what it has", **params).get("result", [])
+        rows = self._call(call, **params).get("result")
         return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
-    def _call(self, call: str, refusal: str, **params: Any) -> dict[str, Any]:
+    def _call(self, call: str, refusal: str = "", **params: Any) -> dict[str, Any]:
         """The answer to a call by the name that this server has for it.
 
         refusal: what it means that the answer's status is not OK.
         """
-        name = {"type": "command", "param": call}
-        if call in OLD_NAMES and self._speaks_old_names():
-            name = {"type": OLD_NAMES[call]}
-        answer = self._ask({**name, **params})
+        query = {"type": "command", "param": call, **params}
+        if call in OLD_NAMES and self._has_old_names:
+            query = {"type": OLD_NAMES[call], **params}
+        answer = self._ask(query)
         if not answer:
-            raise self._error(refusal)
+            raise self._error(refusal or f"refuses {call}")
         return answer
 
-    def _speaks_old_names(self) -> bool:
-        """Found out once: ERR is also what a new server answers when it refuses."""
-        if self._is_old is None:
-            self._is_old = not self._ask({"type": "command", "param": "gethardware"})
-            if self._is_old and not self._ask({"type": "hardware"}):
-                raise self._error("refuses to list its hardware")
-        return self._is_old
+    @cached_property
+    def _has_old_names(self) -> bool:
+        """Found out once: a new server answers ERR too, when it refuses a call."""
+        return not self._ask({"type": "command", "param": "gethardware"})
 
     def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
         """The answer, checked; {} if its status is not OK."""
@@ -1889,12 +1890,6 @@ class Domoticz:
             f"has a certificate that can't be verified ({reason}): {advice}; "
             "or give --insecure if you trust the network"
         )
-
-
-def _idx_in(answer: dict[str, Any]) -> int:
-    """The idx in a server's answer; 0 if there is none."""
-    idx = str(answer.get("idx"))
-    return int(idx) if re.fullmatch("[0-9]{1,9}", idx) else 0
 
 
 # ------------------------------------------------------------------------------- 10. command line

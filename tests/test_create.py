@@ -186,7 +186,7 @@ def test_a_name_that_is_taken_makes_nothing(name, version):
     with fake.FakeDomoticz(version=version) as domoticz:
         result = create(domoticz, name=name)
         assert made(domoticz) == []
-    result.failed(7, 'already has a sensor "Heating", idx 12: nothing was made')
+    result.failed(7, 'already has a sensor "Heating", idx 12; nothing was made')
 
 
 def test_a_name_is_looked_for_in_a_long_list():
@@ -199,7 +199,7 @@ def test_a_name_is_looked_for_in_a_long_list():
                 "Description": "x" * 2000,
             }
             domoticz.devices[str(number)] = device
-        create(domoticz, name="Sensor 499").failed(7, "idx 499: nothing was made")
+        create(domoticz, name="Sensor 499").failed(7, "idx 499; nothing was made")
         assert create(domoticz, name="New").code == 0
 
 
@@ -236,9 +236,9 @@ def test_an_admin_with_a_login():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("gethardware", ["refuses to list its hardware"]),
-        ("getdevices", ["refuses to list what it has"]),
-        ("addhardware", ["refuses to make it", "nothing was made"]),
+        ("gethardware", ["refuses gethardware; nothing was made"]),
+        ("getdevices", ["refuses getdevices; nothing was made"]),
+        ("addhardware", ["refuses addhardware; nothing was made"]),
         ("createdevice", ['the Dummy hardware "Kamstrup" was made, but no sensor']),
         ("setused", ['sensor 17 "New" was made, but not set up', "Type Custom, unit GJ"]),
         ("udevice", ['sensor 17 "New" was made and set up, but has no value']),
@@ -261,7 +261,7 @@ def test_an_idx_that_is_none():
         return "createdevice" in handler.path and fake.answers(200, body)(handler)
 
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
-        create(domoticz, name="New").failed(7, "refuses to make it; nothing was made")
+        create(domoticz, name="New").failed(7, "refuses createdevice; nothing was made")
 
 
 def test_a_silent_meter_makes_nothing():
