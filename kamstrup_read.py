@@ -1625,10 +1625,10 @@ class Domoticz:
     ) -> None:
         self.url = url.rstrip("/")
         self.has_login = bool(user)
-        self._user = user.encode("utf-8")
         # Domoticz's pages hash a password by its character codes, and thus as Latin-1.
         self._password_fits = all(ord(char) < 256 for char in password)
-        self._password = password.encode("latin-1" if self._password_fits else "utf-8")
+        coding = "latin-1" if self._password_fits else "utf-8"
+        self._login = (user.encode(), password.encode(coding))
         self._verify = verify
         self._ca_file = ca_file if verify and self.url.startswith("https:") else ""
         self._log = log
@@ -1744,10 +1744,12 @@ class Domoticz:
         import json
         from urllib.parse import urlencode
 
-        self._log(f"-> GET {self.url}/json.htm?{urlencode(query)}")
+        url = f"{self.url}/json.htm?{urlencode(query)}"
+        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER
+        self._log(f"-> GET {url}")
         try:
             self._check_ca_file()
-            status, body = _call_with_timeout(CALL_TIMEOUT, lambda: self._get(query))
+            status, body = _call_with_timeout(CALL_TIMEOUT, lambda: self._get(url, longest))
         except DomoticzError:
             raise
         except Exception as error:  # requests lets through some of urllib3's, http.client's, ssl's
@@ -1764,8 +1766,8 @@ class Domoticz:
             raise DomoticzError(f"the server at {self.url} is not Domoticz: its answer is not JSON")
         return answer if answer.get("status") == "OK" else {}
 
-    def _get(self, query: dict[str, Any]) -> tuple[int, bytes]:
-        """Status and body of the answer; no more of it is read than its kind can have."""
+    def _get(self, url: str, longest: int) -> tuple[int, bytes]:
+        """Status and body of the answer, of which no more than the longest is read."""
         try:
             from requests import Request
             from requests.adapters import HTTPAdapter
@@ -1787,12 +1789,10 @@ class Domoticz:
         # adapter knows no proxies, no redirects and no ~/.netrc.
         request = Request(
             "GET",
-            f"{self.url}/json.htm",
-            params=query,
+            url,
             headers={"Accept-Encoding": "identity"},
-            auth=(self._user, self._password) if self.has_login else None,
+            auth=self._login if self.has_login else None,
         ).prepare()
-        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER
         retry = ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
         adapter = HTTPAdapter(max_retries=retry)
         try:
@@ -1815,13 +1815,14 @@ class Domoticz:
         from json import dumps
 
         secrets = []
-        for login in (b64encode(self._user + b":" + self._password), self._user, self._password):
-            for plain in (login.decode("utf-8", "replace"), login.decode("latin-1")):
+        for login in (*self._login, b64encode(b":".join(self._login))):
+            for coding in ("utf-8", "latin-1"):
+                plain = login.decode(coding, "replace")
                 secrets += [plain, dumps(plain)[1:-1], dumps(plain, ensure_ascii=False)[1:-1]]
         for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
             if len(secret) > 2:
                 text = text.replace(secret, "***")
-        return " ".join(text.split())
+        return text
 
     def _error(self, what: str) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} {what}")
