@@ -1638,7 +1638,6 @@ class Domoticz:
         if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # it would take anything
             raise ValueError(f"idx {idx}, svalue {svalue!r}")
         self._call("udevice", UNKNOWN_IDX.format(idx), idx=idx, nvalue=0, svalue=svalue)
-        self._log(f"Domoticz took svalue {svalue} for idx {idx}")
 
     def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
@@ -1763,7 +1762,7 @@ class Domoticz:
         except (RecursionError, ValueError):
             answer = None
         if not isinstance(answer, dict):
-            raise DomoticzError(f"the server at {self.url} is not Domoticz: its answer is not JSON")
+            raise self._error("sent an answer that is not JSON: is this the address of Domoticz?")
         return answer if answer.get("status") == "OK" else {}
 
     def _get(self, url: str, longest: int) -> tuple[int, bytes]:
@@ -1786,13 +1785,8 @@ class Domoticz:
                 return super().increment(*args, **kwargs)
 
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. The bare
-        # adapter knows no proxies, no redirects and no ~/.netrc.
-        request = Request(
-            "GET",
-            url,
-            headers={"Accept-Encoding": "identity"},
-            auth=self._login if self.has_login else None,
-        ).prepare()
+        # adapter knows no proxies, no redirects, no ~/.netrc and no compression.
+        request = Request("GET", url, auth=self._login if self.has_login else None).prepare()
         retry = ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
         adapter = HTTPAdapter(max_retries=retry)
         try:
@@ -1802,8 +1796,8 @@ class Domoticz:
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 verify=self._ca_file or self._verify,
             )
-            body: bytes = response.raw.read(longest, decode_content=False)
-            if response.raw.length_remaining and len(body) < longest:
+            body = response.raw.read(longest)
+            if response.raw.length_remaining:
                 raise EOFError("less than its Content-Length")
             return response.status_code, body
         finally:
@@ -1857,7 +1851,7 @@ class Domoticz:
         """Why there was no answer, and what to do."""
         from http.client import HTTPException, IncompleteRead
         from socket import gaierror, timeout
-        from ssl import SSLCertVerificationError, SSLError
+        from ssl import SSLError
 
         reasons: dict[Any, str] = {
             SSLError: "does not speak https: is this the https port, or should the URL begin with "
@@ -1866,27 +1860,25 @@ class Domoticz:
             ConnectionRefusedError: "refused the connection: is Domoticz running, and on this "
             "port?",
             (timeout, TimeoutError): "did not answer in time",
-            (EOFError, IncompleteRead): "broke off in the middle of its answer",
+            (EOFError, IncompleteRead): "sent an answer that breaks off, or is too long",
             ConnectionError: "closed the connection: should the URL begin with https:?",
             HTTPException: "does not speak http: should the URL begin with https:?",
         }
-        causes = list(_causes(error))
-        for cause in causes:  # urllib3 1 has an exception of its own for another host's certificate
-            is_its_own = type(cause).__name__ == "CertificateError"
-            if isinstance(cause, SSLCertVerificationError) or is_its_own:
+        for cause in _causes(error):
+            # The second one is of urllib3 1 itself, for the certificate of another host.
+            if type(cause).__name__ in ("SSLCertVerificationError", "CertificateError"):
                 return self._cause_of_certificate(cause)
         for kind, reason in reasons.items():
-            if any(isinstance(cause, kind) for cause in causes):
+            if any(isinstance(cause, kind) for cause in _causes(error)):
                 return reason
         return f"can't be reached: {_reason(error)}"
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
-        reason = getattr(error, "verify_message", "".join(map(str, error.args)))
-        advice = "name the file of the CA that signed it in REQUESTS_CA_BUNDLE"
-        if self._ca_file:
-            advice = f"the CA in {self._ca_file} did not sign it"
-        advice = CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 62), advice)
+        reason = getattr(error, "verify_message", error.args[0])
+        known_cas = self._ca_file or "the system's list"
+        name_the_ca = f"its CA is not in {known_cas}: name the CA's file in REQUESTS_CA_BUNDLE"
+        advice = CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 62), name_the_ca)
         return (
             f"has a certificate that can't be verified ({reason}): {advice}; "
             "or give --insecure if you trust the network"
