@@ -1773,8 +1773,7 @@ class Domoticz:
             from urllib3.exceptions import ConnectTimeoutError
             from urllib3.util.retry import Retry
         except Exception as error:
-            advice = _library_advice("requests", "requests", error)
-            raise DomoticzError(advice) from error
+            raise DomoticzError(_library_advice("requests", "requests", error)) from error
 
         class ConnectRetry(Retry):
             """Sends again only what can't have arrived: a sensor may add up what it gets."""
@@ -1787,8 +1786,9 @@ class Domoticz:
         # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. The bare
         # adapter knows no proxies, no redirects, no ~/.netrc and no compression.
         request = Request("GET", url, auth=self._login if self.has_login else None).prepare()
-        retry = ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
-        adapter = HTTPAdapter(max_retries=retry)
+        adapter = HTTPAdapter(
+            max_retries=ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
+        )
         try:
             response = adapter.send(
                 request,
@@ -1868,9 +1868,9 @@ class Domoticz:
             # The second one is of urllib3 1 itself, for the certificate of another host.
             if type(cause).__name__ in ("SSLCertVerificationError", "CertificateError"):
                 return self._cause_of_certificate(cause)
-        for kind, reason in reasons.items():
-            if any(isinstance(cause, kind) for cause in _causes(error)):
-                return reason
+            for kind, reason in reasons.items():
+                if isinstance(cause, kind):
+                    return reason
         return f"can't be reached: {_reason(error)}"
 
     def _cause_of_certificate(self, error: BaseException) -> str:
