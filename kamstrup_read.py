@@ -1875,7 +1875,7 @@ class Domoticz:
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
-        reason = getattr(error, "verify_message", error.args[0])
+        reason = getattr(error, "verify_message", str(error))
         known_cas = self._ca_file or "the system's list"
         name_the_ca = f"its CA is not in {known_cas}: name the CA's file in REQUESTS_CA_BUNDLE"
         advice = CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 62), name_the_ca)

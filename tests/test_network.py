@@ -55,7 +55,9 @@ def test_read_the_older_protocol(register, text):
 
 
 def test_a_raw_port_can_not_change_its_speed():
-    line = run("socket://127.0.0.1:9", "T1", "--protocol", "mc66").failed(3, "rfc2217://")
+    with sim.Mc66Meter() as meter, SerialServer(meter.port, "socket") as server:
+        line = run(server.url, "T1", "--protocol", "mc66").failed(3, "rfc2217://")
+        assert meter.requests == []
     assert "can't change its speed" in line
 
 
