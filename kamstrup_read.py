@@ -2372,6 +2372,9 @@ def main(arguments: Arguments = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 0
+    except (ImportError, OSError) as error:  # of an import while too many files are open
+        to_stderr(f"kamstrup_read: {_reason(error)}")
+        return PortError.exit_code
     return 0
 
 

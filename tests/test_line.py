@@ -561,7 +561,7 @@ def test_another_program_that_reads_the_port_for_a_while():
     with sim.KmpMeter(pace=True) as meter:
         with sim.Thief(meter.port):
             job = start(meter.port, 60, "--wait", 60)
-            while len(meter.requests) < 2:
+            while len(meter.requests) < 2 and job.poll() is None:
                 time.sleep(0.01)
         finish(job).printed("16.235 GJ")
 

@@ -25,7 +25,7 @@ from decimal import Decimal
 import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
-from fake_serial import connect
+from fake_serial import FakeSerial, connect
 from hypothesis import given
 from hypothesis import strategies as st
 from program import run
@@ -235,6 +235,15 @@ def test_negative_values():
 def test_temperatures_that_do_not_match_are_damage():
     with sim.Mc66Meter(data=sim.MC66_DATA.replace("0006811", "0006911")) as meter:
         read(meter, "T1", "--wait", 0).failed(5, "T1 - T2 does not match")
+
+
+@pytest.mark.parametrize(
+    "after", [sim.MC66_DATA.replace("0006811", "0001111"), "0000000 \r", "x", "\r"]
+)
+def test_bytes_after_a_data_string_in_the_same_read(monkeypatch, after):
+    monkeypatch.setattr(FakeSerial, "byte_time", lambda _port: 0.0)
+    connect_mc66(monkeypatch, after=sim.even(after))
+    assert str(kr.Meter("port", "mc66", wait=0).read(86)) == "68.11 C"
 
 
 def test_bytes_after_a_data_string_belong_to_no_register(monkeypatch):
