@@ -215,9 +215,8 @@ def known_registers() -> dict[int, Register]:
     registers = {}
     for row in REGISTER_TABLE.strip().splitlines():
         number, symbol, unit, description = row.split(None, 3)
-        registers[int(number)] = Register(
-            int(number), symbol.strip("-"), unit.strip("-"), description
-        )
+        register = Register(int(number), symbol.strip("-"), unit.strip("-"), description)
+        registers[register.id] = register
     return registers
 
 
@@ -631,8 +630,8 @@ def _parity(byte: int) -> int:
 
 def find_read_out(received: bytes) -> bytes | None:
     """STX groups ETX BCC, once it is complete."""
-    # With their parity, STX is 82 and ETX is 03.
-    found = re.search(rb"\x82[^\x82\x03]*\x03.", received, re.DOTALL)
+    # ETX is 03 with its parity, too.
+    found = re.search(READ_OUT_START + rb"[^\x82\x03]*\x03.", received, re.DOTALL)
     return found[0] if found else None
 
 
@@ -678,7 +677,7 @@ def read_out_reading(contents: dict[int, str], register: int) -> Reading:
     content = contents[register]
     number, _, unit = content.replace(",", ".").partition("*")
     digits = len(number.replace(".", ""))
-    known_lengths = (8, 11) if register == 1010 else (6, 7, 8)
+    known_lengths = (8, 11) if register == 1010 else (6, 7, 8)  # 1010: the customer number
     is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
     if not is_number or digits not in known_lengths or unit not in READ_OUT_UNITS[register]:
         raise DamagedResponseError(f"({content}) in the read-out")
@@ -686,7 +685,7 @@ def read_out_reading(contents: dict[int, str], register: int) -> Reading:
 
 
 def find_data_string(received: bytes, length: int) -> tuple[str, list[str]] | None:
-    """The ten fields of a data string of this length, and before them, the text that precedes it.
+    """The text that precedes a data string of this length, and its ten fields; None without one.
 
     It has no checksum: its form and the parity of every character are all there is to check
     (5511-634, section 4.1). The parity of the CR does not count: it is 8D, or 0D if it is wrong.
@@ -712,9 +711,10 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
 
     Raises MeterError where the place of the decimal point is not known.
     """
+    ccc = configuration[-3:]
     scales = dict(FIXED_SCALES)
     for codes, its_scales in SCALES_OF_CONFIGURATIONS.items():
-        if configuration[-3:] in codes.split():
+        if ccc in codes.split():
             scales.update(its_scales)
     if register not in scales:
         raise MeterError(
@@ -1548,9 +1548,19 @@ def conversion(unit: str, shown_unit: str) -> float:
     return 1.0 if shown_unit in (unit, "") else 0.0
 
 
-# What a sensor would show after a push, as a number (value), and as text: rounded, with its unit.
-# now is the number that it shows before the push.
-Display = namedtuple("Display", "is_counter divider unit now value text")
+class Display(namedtuple("Display", "is_counter divider unit now value text")):
+    """What a sensor would show after a push.
+
+    now: the number that it shows before; value: the one after; text: that, rounded, with the unit.
+    """
+
+    __slots__ = ()
+    is_counter: bool
+    divider: float
+    unit: str
+    now: float
+    value: float
+    text: str
 
 
 def display_of(device: dict[str, Any], svalue: str) -> Display | None:
@@ -1735,7 +1745,10 @@ class Domoticz:
 
     @cached_property
     def _has_old_names(self) -> bool:
-        """Found out once: a new server answers ERR too, when it refuses a call."""
+        """Whether the server knows calls by OLD_NAMES.
+
+        Found out once, as ERR is also what a new server answers when it refuses a call.
+        """
         return not self._ask({"type": "command", "param": "gethardware"})
 
     def _ask(self, query: dict[str, Any]) -> dict[str, Any]:
