@@ -7,6 +7,7 @@ no permission                                    test_no_permission, test_advice
 ports that there are                             test_ports_that_there_are_...
 busy                                             test_busy_..., test_stays_busy, test_twenty_jobs
 unplugged                                        test_unplugged_...
+output is stopped                                test_output_that_is_stopped
 Ctrl-C                                           test_interrupted_...
 pyserial missing, or something in its place      test_library_...
 Windows                                          test_windows_...
@@ -18,10 +19,12 @@ import errno
 import fcntl
 import os
 import pathlib
+import pty
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import types
@@ -30,7 +33,7 @@ import fake_domoticz as fake
 import pytest
 import serial
 import simulated_meter as sim
-from program import PROGRAM, command, environment, finish, run, start
+from program import PROGRAM, SLACK, command, environment, finish, run, start
 
 import kamstrup_read as kr
 
@@ -220,6 +223,19 @@ def test_local_ports_with_a_scheme(scheme):
     with sim.KmpMeter() as meter:
         options = {"spy": "?file=/dev/null", "alt": "?class=PosixPollSerial"}[scheme]
         run(f"{scheme}://{meter.port}{options}", 60).printed("16.235 GJ")
+
+
+@pytest.mark.parametrize("url", ["{}", "spy://{}?file=/dev/null", "alt://{}?class=PosixPollSerial"])
+def test_output_that_is_stopped(url):
+    master, slave = pty.openpty()
+    termios.tcflow(slave, termios.TCOOFF)
+    port = url.format(os.ttyname(slave))
+    try:
+        result = run(port, 60, "--wait", 0, limit=kr.WRITE_TIMEOUT + SLACK)
+    finally:
+        os.close(slave)
+        os.close(master)
+    result.failed(3, f"the connection to {port} was lost", "imeout")
 
 
 # Busy
