@@ -445,7 +445,8 @@ def test_main_in_a_thread(capsys):
 def test_import_brings_only_what_every_use_needs():
     code = """
 import sys
-import __future__, argparse, binascii, collections.abc, decimal, errno, os, re, struct, time
+import __future__, argparse, binascii, collections.abc, decimal, errno, functools, io
+import os, re, struct, time
 before = set(sys.modules)
 import kamstrup_read
 print(sorted(set(sys.modules) - before))
