@@ -3,12 +3,13 @@
 
     kamstrup_read.py /dev/ttyUSB0 60                       print: 16.235 GJ
     kamstrup_read.py /dev/ttyUSB0 E1 12 --multiply 1000    push 16235 to the sensor with idx 12
-    kamstrup_read.py /dev/ttyUSB0 60 --create Heating      make that sensor in Domoticz
-    kamstrup_read.py /dev/ttyUSB0 all                      print every known register it has
+    kamstrup_read.py /dev/ttyUSB0 60 --create Heating      make a sensor for it, and push to that
+    kamstrup_read.py /dev/ttyUSB0 all                      print every register that it has
 
 From Python, read_register("/dev/ttyUSB0", "E1").value is Decimal("16.235").
 
-The meter answers one request at a time, through an optical head, at 1200 baud:
+It speaks the Kamstrup Meter Protocol (KMP), which Kamstrup describes in its document 5512-447. The
+meter answers one request at a time, through an optical head, at 1200 baud:
 
     80 3f 10 01 00 3c b2 5f 0d                     request: register 60 (3c)
     40 3f 10 00 3c 08 04 43 00 00 3f 6b 15 59 0d   response: register 60, GJ, 16235 x 10^-3
@@ -18,14 +19,16 @@ The meter answers one request at a time, through an optical head, at 1200 baud:
 # dependencies = ["pyserial>=3.5", "requests>=2.25"]
 # ///
 
+# ------------------------------------------------------------------------- 1. imports and types
+
 from __future__ import annotations
 
 import sys
 
 if __name__ == "__main__":
     # Importing takes a second or two on a small computer, and Python would print a traceback on
-    # Ctrl-C. Until the imports are done, Ctrl-C just ends the process. (Under nohup it stays
-    # ignored.)
+    # Ctrl-C. Until the imports are done, Ctrl-C just ends the process. (Where it is ignored, as in
+    # a job that a script has put into the background, it stays ignored.)
     import signal
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -59,13 +62,17 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
     Value = Union[Decimal, str]
     RegisterName = Union[int, str]  # 60, "60", "0x3c" or "E1"
-    Seconds = Optional[float]  # None: as the protocol has it
+    # Optional, as typing.get_type_hints can't evaluate `float | None` in Python 3.9. None is the
+    # protocol's own value, or what the docstring says.
+    Seconds = Optional[float]
+    Deadline = Optional[float]  # a value of time.monotonic()
     Baudrate = Optional[int]
     Factor = Union[Decimal, int, None]
     Places = Optional[int]
     Arguments = Optional[Sequence[str]]
 else:  # so that typing.get_type_hints works on the public functions
-    Any = Value = RegisterName = Seconds = Baudrate = Factor = Places = Arguments = object
+    Any = Value = RegisterName = Seconds = Deadline = Baudrate = object
+    Factor = Places = Arguments = object
 
 __all__ = [
     "UNITS",
@@ -184,7 +191,7 @@ UNITS = {
     90: "g/kg",
 }
 
-# Symbols of Kamstrup's documents that differ from those on the display, without their hyphens.
+# Symbols in Kamstrup's documents that differ from those on the display; both without hyphens.
 ALIASES = {
     "EFFEKT1": "POWER1",
     "TOPMODULID": "TOPMODULEID",
@@ -223,7 +230,7 @@ def known_registers() -> dict[int, Register]:
 def register_id(name: RegisterName) -> int:
     """The id that 60, "60", "0x3c" or a symbol such as "E1" (in any case) stands for.
 
-    Raises UsageError for anything else, with suggestions where all its words are in a description.
+    Raises UsageError for anything else.
     """
     text = str(name).lower()
     if re.fullmatch("[0-9]{1,6}|0x[0-9a-f]{1,4}", text):
@@ -234,19 +241,24 @@ def register_id(name: RegisterName) -> int:
         raise UsageError(f"{name!r} is not a register: PORT comes first, then REGISTER")
     symbol = _plain_symbol(text)
     symbol = ALIASES.get(symbol, symbol)
-    words = text.split()
-    suggestions = []
-    registers = known_registers()
-    for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
-        known = registers[number]
+    for known in known_registers().values():
         if known.symbol and _plain_symbol(known.symbol) == symbol:
             return known.id
+    choices = " or ".join(_suggestions(text.split())[:3])
+    question = f"did you mean {choices}? " if choices else ""
+    raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
+
+
+def _suggestions(words: list[str]) -> list[str]:
+    """The registers that have every word in their symbol or description, most wanted first."""
+    registers = known_registers()
+    suggestions = []
+    for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
+        known = registers[number]
         about = f"{known.symbol} {known.description}".lower()
         if words and all(word in about for word in words):
             suggestions.append(f"{known.symbol or number} ({known.description})")
-    choices = " or ".join(suggestions[:3])
-    question = f"did you mean {choices}? " if choices else ""
-    raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
+    return suggestions
 
 
 def _plain_symbol(symbol: str) -> str:
@@ -298,8 +310,9 @@ class UnknownRegisterError(MeterError):
 class AttemptError(MeterError):
     """One attempt to read failed; another one may succeed.
 
-    For a single attempt str() is the detail; for all of them, it is the sentence for the user,
-    which Meter makes of the failure with the highest weight: it says most about the cause.
+    str() of a single attempt's error is a detail, or empty. Meter turns the errors of all attempts
+    into one whose str() is a sentence for the user, with `seen` and `advice`: that of the highest
+    weight, which says most about the cause.
     """
 
     seen = ""
@@ -308,7 +321,7 @@ class AttemptError(MeterError):
 
 
 class NoResponseError(AttemptError):
-    """Nothing came back but lone zero bytes, which meters send unasked."""
+    """Nothing came back but stray zero bytes, which meters send by themselves."""
 
     exit_code = 4
     seen = "no response from the meter"
@@ -340,7 +353,7 @@ class DamagedResponseError(AttemptError):
     """Bytes came back, but no valid response."""
 
     seen = "a damaged response"
-    advice = "press the head flat on the eye, and keep light off it"
+    advice = "press the head flat against the meter's eye, and shield it from light"
     weight = 4
 
 
@@ -348,7 +361,7 @@ class WrongResponseError(AttemptError):
     """A valid response came back, to another request."""
 
     seen = "a response to another request"
-    advice = "let no other program use the port"
+    advice = "make sure that no other program uses the port"
     weight = 5
 
 
@@ -368,8 +381,8 @@ class DomoticzError(KamstrupError):
 
 # --------------------------------------------------------------------------------- 4. KMP frames
 
-# start | destination, CID, data, CRC | stop; what is between start and stop is stuffed, so that a
-# bare start or stop byte is one wherever it stands (5512-447, section 3).
+# start | address, CID (command), data, CRC | stop. All between start and stop is byte-stuffed, so
+# that a bare start or stop byte always is what it seems (5512-447, section 3).
 REQUEST_START = b"\x80"
 STOP = b"\x0d"
 RESPONSE_FRAME = rb"\x40[^\x40\x0d]*\x0d"  # a pattern: from the last start to the first stop
@@ -382,7 +395,7 @@ BLOCK_HEADER = struct.Struct(">HBBB")  # register id, unit id, length of value, 
 
 
 def crc(data: bytes) -> bytes:
-    """CRC-16/XMODEM, high byte first; that of data followed by its CRC is 0 (5512-447, 3.2)."""
+    """CRC-16/XMODEM, high byte first; that of data with its CRC is 0 (5512-447, section 3.2)."""
     return binascii.crc_hqx(data, 0).to_bytes(CRC_SIZE, "big")
 
 
@@ -398,15 +411,15 @@ def stuff(data: bytes) -> bytes:
 
 
 def unstuff(stuffed: bytes) -> bytes:
-    """Undo stuff(), in one pass: chained replaces decode 1B E4 7F twice.
+    """Undo stuff(). Raises DamagedResponseError.
 
-    Raises DamagedResponseError.
+    In one pass: chained replaces would turn 1B E4 7F, a stuffed 1B and 7F, into 1B 7F, and then 80.
     """
     data = bytearray()
     remaining = iter(stuffed)
     for sent in remaining:
         is_escaped = sent == ESCAPE
-        # If nothing follows, 0 will do: its complement is not reserved.
+        # If nothing follows, take 0: its complement is not reserved, and is rejected below.
         byte = next(remaining, 0) ^ 0xFF if is_escaped else sent
         if is_escaped != (byte in RESERVED):
             raise DamagedResponseError("a byte is not escaped as it should be")
@@ -427,7 +440,7 @@ def encode_request(registers: Sequence[int]) -> bytes:
 def find_frames(received: bytes) -> list[bytes]:
     """The response frames in what was received.
 
-    A frame begins at the last start byte before its stop byte: all before that is echo or noise.
+    A frame begins at the last start byte before its stop byte: anything before is echo or noise.
     """
     return re.findall(RESPONSE_FRAME, received)
 
@@ -483,24 +496,6 @@ class Reading(namedtuple("Reading", "register value unit")):
 
     def __str__(self) -> str:
         return f"{self.digits} {self.unit}".rstrip()
-
-
-def decode_block(register: int, block: Block) -> Reading:
-    """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
-    unit_id, sign_exponent, value = block
-    shown: Value = decode_number(sign_exponent, value)
-    unit = UNITS.get(unit_id, f"unit {unit_id}")
-    try:
-        if unit_id in LAYOUTS_OF_DIGITS:
-            shown, unit = f"{shown:f}", ""
-            # int() raises ValueError for a fraction: no date has one.
-            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(shown)), unit)
-        if unit_id in LAYOUTS_OF_BYTES:
-            shown = f"0x{value.hex()}"
-            return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
-    except (ValueError, OverflowError, struct.error):
-        pass  # nonsense is shown as it is: a date never set is 0
-    return Reading(register, shown, unit)
 
 
 def decode_number(sign_exponent: int, value: bytes) -> Decimal:
@@ -579,13 +574,32 @@ LAYOUTS_OF_BYTES = {
     79: _date_and_time,
 }
 
+
+def decode_block(register: int, block: Block) -> Reading:
+    """The reading in a block of a response (5512-447, sections 4.1 and 4.2)."""
+    unit_id, sign_exponent, value = block
+    shown: Value = decode_number(sign_exponent, value)
+    unit = UNITS.get(unit_id, f"unit {unit_id}")
+    try:
+        if unit_id in LAYOUTS_OF_DIGITS:
+            shown, unit = f"{shown:f}", ""
+            # int() raises ValueError for a fraction: no date has one.
+            return Reading(register, LAYOUTS_OF_DIGITS[unit_id](int(shown)), unit)
+        if unit_id in LAYOUTS_OF_BYTES:
+            shown = f"0x{value.hex()}"
+            return Reading(register, LAYOUTS_OF_BYTES[unit_id](value), "")
+    except (ValueError, OverflowError, struct.error):
+        pass  # nonsense is shown as it is: a date never set is 0
+    return Reading(register, shown, unit)
+
+
 # -------------------------------------------------------------------------------- 6. MC66 frames
 
 # The ASCII protocol of the MULTICAL 401, 66, III and 41 (5512-091, 5511-634, 5810-133, 5512-313).
 # Energy, volume, hours and customer number come with unit, decimals and checksum, at 300 baud:
 #     /?!  ->  identification  ->  ACK 000  ->  STX 6.8(0456.631*GJ)6.26(3447.381*m3)...! ETX BCC
 # The others are digits only, requested at 300 baud; the response comes at 1200:
-#     /#1  ->  ten fields; how many decimals some have follows from the configuration in  /#2
+#     /#1  ->  ten fields; how many decimals some of them have depends on the configuration in  /#2
 
 READ_OUT_REQUEST = "/?!\r\n"
 READ_OUT_ACKNOWLEDGE = "\x06000\r\n"
@@ -648,8 +662,9 @@ def split_read_out(read_out: bytes) -> dict[int, str]:
     of the characters after STX up to ETX, modulo 128. Its own parity does not count: a MULTICAL III
     was seen to send it wrong. Raises DamagedResponseError.
     """
-    content, bcc = read_out[1:-1], read_out[-1]  # modulo 128 takes the parity away
+    content, bcc = read_out[1:-1], read_out[-1]
     text = decode_characters(content)
+    # Modulo 128 takes the parity away.
     if WRONG_PARITY in text or sum(content) % 128 != bcc % 128:
         raise DamagedResponseError("parity or checksum of the read-out is wrong")
     group = r"([0-9.*]+)\(([^()]*)\)(?:\r\n)?"
@@ -666,7 +681,7 @@ def split_read_out(read_out: bytes) -> dict[int, str]:
 
 
 def read_out_reading(contents: dict[int, str], register: int) -> Reading:
-    """The reading of a register in a read-out that was split.
+    """The reading of a register in what split_read_out() returned.
 
     Raises UnknownRegisterError where it is not there, DamagedResponseError where it makes no sense:
     too many digits mean that two read-outs ran together.
@@ -707,11 +722,12 @@ def check_temperatures(fields: list[str]) -> None:
 
 
 def scale_field(register: int, digits: str, configuration: str) -> Reading:
-    """The reading in a field of /#1; configuration is ABCCC of /#2.
+    """The reading in a field of /#1; configuration: the field of /#2 that ends with ABCCC.
 
     Raises MeterError where the place of the decimal point is not known.
     """
-    ccc = configuration[-3:]
+    abccc = configuration[-5:]
+    ccc = abccc[2:]
     scales = dict(FIXED_SCALES)
     for codes, its_scales in SCALES_OF_CONFIGURATIONS.items():
         if ccc in codes.split():
@@ -719,7 +735,7 @@ def scale_field(register: int, digits: str, configuration: str) -> Reading:
     if register not in scales:
         raise MeterError(
             f"the meter sent {digits} for register {register}, but where its decimal point belongs "
-            f"is not known for the configuration ABCCC = {configuration}"
+            f"is not known for the configuration ABCCC = {abccc}"
         )
     unit, decimals = scales[register]
     return Reading(register, Decimal(int(digits)).scaleb(-decimals), unit)
@@ -733,7 +749,7 @@ REOPEN_INTERVAL = 0.3  # s between two attempts to open a network port
 WRITE_TIMEOUT = 10.0  # s
 OPEN_TIMEOUT = 15.0  # s for a network port: finding the host, connecting, agreeing on settings
 READ_SIZE = 4096  # bytes taken from a port at once
-LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has some hundred
+LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has about a hundred
 NETWORK_SCHEMES = ("socket", "rfc2217")
 NETWORK_PORTS = "socket://HOST:PORT (raw TCP) or rfc2217://HOST:PORT (telnet with RFC 2217)"
 NETWORK_SETTINGS = "raw TCP for socket://, telnet with RFC 2217 for rfc2217://"
@@ -839,8 +855,8 @@ class Line:
         heard = b""
         found = find(self.received)
         while found is None:
-            # The clock before the port: this process may have been stopped for seconds, but what
-            # lies in the port's buffer came in time.
+            # The clock is read before the port: if this process was stopped for seconds, what lies
+            # in the port's buffer came in time all the same.
             now = time.monotonic()
             data = self._read(at_least=1)
             if data:
@@ -855,7 +871,7 @@ class Line:
             self._log(f"<- {heard.hex(' ')}")
         return found
 
-    def failure(self, request: bytes) -> AttemptError:
+    def failure_of(self, request: bytes) -> AttemptError:
         """The error to raise where no response to this request was received."""
         other = self.received.replace(request, b"", 1).strip(b"\0")
         if other:
@@ -868,8 +884,8 @@ class Line:
             self._guard(setattr, self._serial, "baudrate", baudrate)
 
     def _wait_for_quiet(self) -> None:
-        """Let the quiet time pass; a byte makes it begin again, and belongs to no request."""
-        end = time.monotonic() + 2 * self._rest  # one byte may make it begin again
+        """Let the quiet time pass. A byte restarts it, and is part of no response."""
+        end = time.monotonic() + 2 * self._rest  # a late response may restart it
         self._read(at_least=0)
         while self.quiet_time_left() > 0:
             if time.monotonic() > end:
@@ -884,7 +900,7 @@ class Line:
             self.received = (self.received + data)[-LONGEST_RECEIVED:]
             self._last_byte = time.monotonic()
             if self.is_network and b"in use" in self.received.lower():  # ser2net, before it closes
-                raise self._failure(OSError("the server says that it is in use"))
+                raise self._port_failure(OSError("the server says that it is in use"))
         return data
 
     def _read_waiting(self, at_least: int) -> bytes:
@@ -901,14 +917,14 @@ class Line:
         return data
 
     def _guard(self, action: Callable[..., Any], *args: Any) -> Any:
-        """Call something of pySerial's, and make its exceptions ours."""
+        """Call into pySerial, and turn its exceptions into ours."""
         try:
             return action(*args)
         except Exception as error:  # it lets through OSError, termios.error, TypeError, ...
-            raise self._failure(error) from error
+            raise self._port_failure(error) from error
 
-    def _failure(self, error: Exception) -> KamstrupError:
-        """Our error for an exception of pySerial. Closes the port: the next attempt reopens it."""
+    def _port_failure(self, error: Exception) -> KamstrupError:
+        """Close the port, which the next attempt reopens; our error for pySerial's exception."""
         is_gone = not self.is_network and not os.path.exists(str(self._serial.port))
         self.close()
         self.received = b""
@@ -981,7 +997,8 @@ def _library_advice(module: str, package: str, error: Exception) -> str:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An exception of pySerial or requests, and those behind it."""
     while error is not None:
-        yield error
+        # termios.error is no OSError, but has what one has.
+        yield OSError(*error.args) if type(error).__module__ == "termios" else error
         error = error.__context__
 
 
@@ -1019,7 +1036,7 @@ def _opening_error(name: str, error: Exception) -> PortError:
 
 
 def _network_opening_error(name: str, error: Exception) -> PortError:
-    """The error for a network port that could not be opened; most causes may be over soon."""
+    """The error for a network port that could not be opened; most causes may soon pass."""
     if not re.match("[^:]+://[^/?#]+:[1-9][0-9]*($|[/?#])", name):
         return PortError(f"{name} can't be opened: it must look like {NETWORK_PORTS}")
     reason = _reason(error)
@@ -1142,7 +1159,7 @@ class Kmp:
         line.send(request)
         blocks = line.receive(find_response, timeout, self.longest_response)
         if blocks is None:
-            raise failure or line.failure(request)
+            raise failure or line.failure_of(request)
         return [decode_block(register, block) for register, block in blocks.items()]
 
 
@@ -1165,7 +1182,7 @@ class Mc66:
     silence_hint = "a MULTICAL 21, 302, 402, 403, 601, 602, 603 or 801 needs no --protocol mc66"
     data_baudrate = 1200  # of the responses to /#1 and /#2
     leaving_time = 0.09  # s that an adapter may take to send what was written
-    acknowledge_delay = 0.25  # s within which a meter that does not wait for ACK has gone on
+    acknowledge_delay = 0.25  # s within which a meter that needs no ACK begins its read-out
     longest_read_out = 200  # characters
 
     def __init__(self) -> None:
@@ -1192,7 +1209,7 @@ class Mc66:
         request = encode_characters(READ_OUT_REQUEST)
         line.send(request)
         if not line.receive(find_identification, timeout, self.longest_read_out):
-            raise line.failure(request)
+            raise line.failure_of(request)
         line.receive(lambda received: None, self.acknowledge_delay, 0)
         if READ_OUT_START not in line.received:
             line.write(encode_characters(READ_OUT_ACKNOWLEDGE))
@@ -1215,11 +1232,11 @@ class Mc66:
             lambda received: find_data_string(received, length), timeout, 2 * length
         )
         if found is None:
-            raise line.failure(request)
+            raise line.failure_of(request)
         preceding, fields = found
         stray = preceding.removeprefix(request_text)  # the head's echo
-        # A 401 was seen to send one character more before each string. What remains of something
-        # lost would not be there twice.
+        # A 401 was seen to send an extra character before each string. The rest of something that
+        # was lost would not be there twice.
         if stray and stray != self._stray:
             self._stray = stray
             raise DamagedResponseError("characters before the ten numbers")
@@ -1227,6 +1244,7 @@ class Mc66:
 
 
 ATTEMPTS_IN_ALL = 2  # to read a group of registers, before they are requested one by one
+MOST_LATE_RESPONSES = 5  # that may still come: the next one would be 18 s late
 
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
@@ -1275,12 +1293,12 @@ class Meter:
     def open(self, deadline: float) -> None:
         """Open the port, waiting until the deadline while it is busy. Raises PortError.
 
-        The other methods do so by themselves.
+        For a program that does something between this and reading, which opens it if need be.
         """
         self._line.open(deadline)
 
-    def read(self, register: RegisterName, deadline: Seconds = None) -> Reading:
-        """One register, by id or symbol; deadline: a value of time.monotonic() in place of `wait`.
+    def read(self, register: RegisterName, deadline: Deadline = None) -> Reading:
+        """One register, by id or symbol; deadline: in place of `wait` from now.
 
         Raises UsageError, PortError, UnknownRegisterError, or the most telling failure of all
         attempts.
@@ -1309,13 +1327,14 @@ class Meter:
         size = self._protocol.registers_per_request
         groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         unread: list[int] = []
+        failure = MeterError()  # the last one
         attempts = 0  # any number, until the meter has responded
         deadline = time.monotonic() + self.wait
         while groups:
             group = groups.pop(0)
             try:
                 readings = self._read_together(group, deadline, self._unanswered, attempts)
-            except UnknownRegisterError:  # only mc66 raises this here
+            except UnknownRegisterError:  # of mc66; in KMP the meter just leaves it out
                 continue
             except AttemptError as error:
                 failure = error
@@ -1328,6 +1347,10 @@ class Meter:
                 else:
                     unread += group
                 continue
+            except MeterError as error:  # the meter responded, but the value can't be told
+                failure = error
+                unread += group
+                readings = []
             attempts = ATTEMPTS_IN_ALL
             yield from readings
             deadline = time.monotonic() + self.wait
@@ -1342,9 +1365,9 @@ class Meter:
     ) -> list[Reading]:
         """The registers that the meter has, as soon as one attempt brings them.
 
-        An empty response names no register: while it may be a late one, to an earlier request,
-        the registers are requested again at once. Tries until the deadline, or `attempts` times if
-        that is not 0. Raises KamstrupError.
+        An empty response names no register: while it may be a late one, to an earlier request, the
+        registers are requested again at once. Keeps trying until the deadline, or for `attempts`
+        attempts if that is not 0. Raises KamstrupError.
         """
         failures: list[AttemptError] = []
         while True:
@@ -1352,18 +1375,19 @@ class Meter:
                 self._line.open(deadline)
                 readings = self._protocol.read_once(self._line, registers, self.timeout)
             except AttemptError as failure:
-                self._unanswered += 1
-                failure.__cause__ = failure.__context__ = None  # it may be kept for a day
+                self._unanswered = min(self._unanswered + 1, MOST_LATE_RESPONSES)
+                # A day's attempts may be kept: without the frames that they hold.
+                failure.__cause__ = failure.__context__ = None
                 failures.append(failure.with_traceback(None))
-                seen = self._sum_up([failure])
-                self._log(str(seen))
+                so_far = self._sum_up([failure])
+                self._log(str(so_far))
                 if len(failures) == attempts or not self._has_time_left(deadline):
                     raise self._sum_up(failures) from None
-                self._progress(f"{seen}; {deadline - time.monotonic():.0f} s left")
+                self._progress(f"{so_far}; {deadline - time.monotonic():.0f} s left")
                 continue
             if readings:
-                # Responses keep their order: none to earlier registers can follow. Late ones to
-                # these registers are not empty.
+                # Responses come in order, so that none to earlier registers can follow; and late
+                # ones to these registers are not empty.
                 self._unanswered = 0
                 return readings
             if late_responses == 0:
@@ -1410,11 +1434,11 @@ def read_register(
 
 CONNECT_TIMEOUT = 5.0  # s
 READ_TIMEOUT = 10.0  # s
-CALL_TIMEOUT = 30.0  # s for all of a call, against answers that drip
-LONGEST_ANSWER = 65536  # bytes; one sensor has some 2,000
+CALL_TIMEOUT = 30.0  # s for all of a call, against answers that trickle in
+LONGEST_ANSWER = 65536  # bytes; one sensor has about 2,000
 LONGEST_LIST = 4 * 1024 * 1024  # bytes; a house may have several hundred sensors
 DUMMY_HARDWARE = 15  # its Type
-OLD_NAMES = {  # of calls, up to 2022.2
+OLD_NAMES = {  # up to 2022.2, type=devices for type=command&param=getdevices, and so on
     "gethardware": "hardware",
     "getdevices": "devices",
     "createdevice": "createdevice",
@@ -1443,8 +1467,8 @@ IMPOSSIBLE_PASSWORD = (
 CERTIFICATE_ADVICE = {  # by OpenSSL's number of the reason
     9: "is this computer's clock right?",  # not yet valid
     10: "renew it (or is this computer's clock wrong?)",  # expired
-    62: "give the name that it was made for in the URL",  # another host
-    64: "give the name that it was made for in the URL",  # another IP address
+    62: "use the name that it was issued for in the URL",  # another host
+    64: "use the name that it was issued for in the URL",  # another IP address
     66: "give Domoticz one with a stronger key",
     67: "give Domoticz one from a CA with a stronger key",
     68: "give Domoticz one with a stronger signature",
@@ -1474,13 +1498,13 @@ class Sensor(namedtuple("Sensor", "kind description counter_type factor unit")):
 # The recommended sensor by the unit of the reading; * is for all others. A Counter shows svalue /
 # Divider and wants integers: hence its factor.
 SENSORS = {
-    "kWh": (COUNTER, "Counter, Type Energy, Divider 1000", 0, 1000),
-    "m3": (COUNTER, "Counter, Type Water, Divider 1000", 2, 1000),
+    "kWh": (COUNTER, "Counter, Type Energy, Divider 1000", 0, COUNTER_DIVIDER),
+    "m3": (COUNTER, "Counter, Type Water, Divider 1000", 2, COUNTER_DIVIDER),
     "Wh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal ton": (
         COUNTER,
         "Counter, Type Custom, unit {unit}, Divider 1000",
         CUSTOM_TYPE,
-        1000,
+        COUNTER_DIVIDER,
     ),
     "C": (TEMPERATURE, "Temperature", 0, None),
     "*": (CUSTOM_SENSOR, 'Custom Sensor, Axis Label "{unit}"', 0, None),
@@ -1539,7 +1563,7 @@ def recommended_sensor(unit: str) -> Sensor:
 
 
 def conversion(unit: str, shown_unit: str) -> float:
-    """How many of the shown unit one of the unit is; 0 where they can't be compared."""
+    """How many of the shown unit make one of the unit; 0 where they can't be compared."""
     unit = unit.lower()
     shown_unit = shown_unit.strip().replace("\u00b3", "3").replace("\u00b0", "").lower()
     for sizes in QUANTITIES:
@@ -1590,7 +1614,7 @@ def warnings_about(
     device: dict[str, Any],
     display: Display | None,
 ) -> Iterator[str]:
-    """What will be wrong when svalue, made of the reading, is pushed to a sensor; and its cure."""
+    """What would go wrong if svalue, made of the reading, was pushed to a sensor; and the cure."""
     sensor = recommended_sensor(reading.unit)
     make_one = f"make a {sensor.description} (--create does)"
     if display is None:
@@ -1611,17 +1635,17 @@ def warnings_about(
         if "." in svalue:
             yield "a Counter's log drops decimals: add --decimals 0"
         if display.value < display.now - 0.0005:  # Domoticz rounds
-            yield "it shows more already: its use would be negative"
+            yield "it shows a higher value already: consumption would come out negative"
     elif sensor.kind == COUNTER:
-        yield f"this sensor has no use per day: for that, {make_one}"
+        yield f"this sensor does not show consumption per day: for that, {make_one}"
 
 
 class Domoticz:
-    """A Domoticz server with its JSON API. All calls raise DomoticzError.
+    """A Domoticz server with its JSON API. Any call may raise DomoticzError.
 
     url: http(s)://host:port, with a path where Domoticz has one; verify: whether to verify its
-    https certificate; ca_file: of the CA that signed that, if it is not one of the system's; log:
-    called with each request and answer. The way is direct, without proxies and redirects.
+    https certificate; ca_file: of the CA that signed it, if requests does not know that CA; log:
+    called with each request and answer. It connects directly: no proxies, no redirects.
     """
 
     def __init__(
@@ -1644,7 +1668,7 @@ class Domoticz:
         self._log = log
 
     def push(self, idx: int, svalue: str) -> None:
-        """Give the sensor with this idx a value of plain digits."""
+        """Give the sensor with this idx a value, in plain digits (else ValueError)."""
         if idx < 1 or not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", svalue):  # it would take anything
             raise ValueError(f"idx {idx}, svalue {svalue!r}")
         self._call("udevice", UNKNOWN_IDX.format(idx), idx=idx, nvalue=0, svalue=svalue)
@@ -1733,7 +1757,7 @@ class Domoticz:
     def _call(self, call: str, refusal: str = "", **params: Any) -> dict[str, Any]:
         """The answer to a call by the name that this server has for it.
 
-        refusal: what it means that the answer's status is not OK.
+        refusal: what a status other than OK means.
         """
         query = {"type": "command", "param": call, **params}
         if call in OLD_NAMES and self._has_old_names:
@@ -1747,7 +1771,8 @@ class Domoticz:
     def _has_old_names(self) -> bool:
         """Whether the server knows calls by OLD_NAMES.
 
-        Found out once, as ERR is also what a new server answers when it refuses a call.
+        Found out once, with a call that every user may make: ERR is also what a new server answers
+        when it refuses one.
         """
         return not self._ask({"type": "command", "param": "gethardware"})
 
@@ -1757,7 +1782,7 @@ class Domoticz:
         from urllib.parse import urlencode
 
         url = f"{self.url}/json.htm?{urlencode(query)}"
-        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER
+        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER  # of all sensors
         self._log(f"-> GET {url}")
         try:
             self._check_ca_file()
@@ -1796,8 +1821,8 @@ class Domoticz:
                     raise kwargs["error"]
                 return super().increment(*args, **kwargs)
 
-        # Domoticz never asks for a login (no WWW-Authenticate), so it goes along at once. The bare
-        # adapter knows no proxies, no redirects, no ~/.netrc and no compression.
+        # Domoticz never asks for a login (no WWW-Authenticate), so it is sent with each request.
+        # The bare adapter knows no proxies, no redirects, no ~/.netrc and no compression.
         request = Request("GET", url, auth=self._login if self.has_login else None).prepare()
         adapter = HTTPAdapter(
             max_retries=ConnectRetry(total=3, backoff_factor=0.5, respect_retry_after_header=False)
@@ -1809,9 +1834,10 @@ class Domoticz:
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 verify=self._ca_file or self._verify,
             )
-            body = response.raw.read(longest)
-            if response.raw.length_remaining:
-                raise EOFError("less than its Content-Length")
+            body = response.raw.read(longest + 1)
+            is_whole = len(body) <= longest and not response.raw.length_remaining
+            if response.status_code == 200 and not is_whole:
+                raise EOFError("its body is cut short, or too long")
             return response.status_code, body
         finally:
             adapter.close()
@@ -1821,6 +1847,8 @@ class Domoticz:
         from base64 import b64encode
         from json import dumps
 
+        if not self.has_login:
+            return text
         secrets = []
         for login in (*self._login, b64encode(b":".join(self._login))):
             for coding in ("utf-8", "latin-1"):
@@ -1851,7 +1879,7 @@ class Domoticz:
         """What an HTTP status means, and what to do."""
         if status == 401 and not self._password_fits:
             return IMPOSSIBLE_PASSWORD
-        if status == 403:
+        if status == 403:  # to a push or a look at a sensor, or else while one is made
             return MAY_ONLY_VIEW if "svalue" in query or "rid" in query else NEEDS_ADMIN
         cause = STATUS_CAUSES.get(status) or STATUS_CAUSES.get(status // 100)
         if cause:
@@ -1873,7 +1901,7 @@ class Domoticz:
             ConnectionRefusedError: "refused the connection: is Domoticz running, and on this "
             "port?",
             (timeout, TimeoutError): "did not answer in time",
-            (EOFError, IncompleteRead): "sent an answer that breaks off, or is too long",
+            (EOFError, IncompleteRead): "sent an answer that is cut short, or too long",
             ConnectionError: "closed the connection: should the URL begin with https:?",
             HTTPException: "does not speak http: should the URL begin with https:?",
         }
@@ -1888,8 +1916,10 @@ class Domoticz:
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
         reason = getattr(error, "verify_message", str(error))
-        known_cas = self._ca_file or "the system's list"
+        known_cas = self._ca_file or DEFAULT_CA_BUNDLE_PATH
         name_the_ca = f"its CA is not in {known_cas}: name the CA's file in REQUESTS_CA_BUNDLE"
         advice = CERTIFICATE_ADVICE.get(getattr(error, "verify_code", 62), name_the_ca)
         return (
@@ -1911,12 +1941,12 @@ exit codes:
   2    wrong usage
   3    the port can't be opened, stays busy or has vanished
   4    the meter did not respond
-  5    the response was damaged, or to another request
+  5    what came back was damaged, or no response to the request
   6    the meter has no such register
   7    Domoticz was not reached, or refused
   130  interrupted
 """
-DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors make of hyphens
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors turn hyphens into
 
 
 class Parser(argparse.ArgumentParser):
@@ -1924,6 +1954,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help shows more)")
+
+
+def number_between(
+    low: float, high: float, kind: Callable[[str], Any] = float
+) -> Callable[[str], Any]:
+    """An argparse type: a number of this kind and range, in plain ASCII digits."""
+    form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
+    name = "whole number" if kind is int else "number"
+
+    def parse_number(text: str) -> Any:
+        if re.fullmatch(form, text) and low <= float(text) <= high:
+            return kind(text)
+        hint = " (write it without a comma)" if "," in text else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} from {low} to {high}{hint}")
+
+    return parse_number
 
 
 def build_parser() -> Parser:
@@ -1961,7 +2007,7 @@ def build_parser() -> Parser:
         "idx",
         metavar="IDX",
         nargs="?",
-        help="idx of the Domoticz sensor to push to; left out: print only",
+        help="idx of the Domoticz sensor to push to; without it, the reading is printed",
     )
     add = parser.add_argument_group("options").add_argument
     add("-h", "--help", action="store_true", help="show this and exit")
@@ -1979,20 +2025,20 @@ def build_parser() -> Parser:
     add(
         "--baudrate",
         metavar="N",
-        type=number(300, 115200, int),
+        type=number_between(300, 115200, int),
         help="9600 for a 382 or OMNIPOWER (default: 1200)",
     )
     add(
         "--wait",
         metavar="SECONDS",
-        type=number(0, 86400),
+        type=number_between(0, 86400),
         help="how long to keep trying, for the port to be free and the meter to respond; "
         f"0: one attempt (default: {waits})",
     )
     add(
         "--timeout",
         metavar="SECONDS",
-        type=number(0.1, 3600),
+        type=number_between(0.1, 3600),
         help="seconds of silence after which an attempt counts as unanswered "
         f"(default: {timeouts})",
     )
@@ -2000,22 +2046,22 @@ def build_parser() -> Parser:
     add(
         "--create",
         metavar="NAME",
-        help="in place of IDX: make the right sensor for this register, push to it, and print "
-        "the line for cron",
+        help="instead of IDX: make the right sensor for this register, push to it, and print "
+        "the command for cron",
     )
     add(
         "--multiply",
         metavar="FACTOR",
-        type=number(-(10**9), 10**9, Decimal),
+        type=number_between(-(10**9), 10**9, Decimal),
         help="multiply the reading before it is pushed",
     )
     add(
         "--decimals",
         metavar="N",
-        type=number(0, 20, int),
+        type=number_between(0, 20, int),
         help="round what is pushed to N decimals",
     )
-    add("--url", help=f"address of Domoticz; or DOMOTICZ_URL (default: {DEFAULT_URL})")
+    add("--url", help=f"address of Domoticz; overrides DOMOTICZ_URL (default: {DEFAULT_URL})")
     add("--insecure", action="store_true", help="don't verify its https certificate")
     add(
         "--dry-run",
@@ -2023,20 +2069,6 @@ def build_parser() -> Parser:
         help="show what would be pushed, and what Domoticz would show; change nothing",
     )
     return parser
-
-
-def number(low: float, high: float, kind: Callable[[str], Any] = float) -> Callable[[str], Any]:
-    """An argparse type: a number of this kind and range, in plain ASCII digits."""
-    form = "[0-9]{1,12}" if kind is int else r"[-+]?[0-9]{1,20}(\.[0-9]{0,20})?"
-    name = "whole number" if kind is int else "number"
-
-    def parse_number(text: str) -> Any:
-        if re.fullmatch(form, text) and low <= float(text) <= high:
-            return kind(text)
-        hint = " (write it without a comma)" if "," in text else ""
-        raise argparse.ArgumentTypeError(f"{text!r} is not a {name} from {low} to {high}{hint}")
-
-    return parse_number
 
 
 def parse(arguments: Arguments = None) -> argparse.Namespace:
@@ -2067,7 +2099,7 @@ def parse(arguments: Arguments = None) -> argparse.Namespace:
     if _is_register(args.port) and "/" not in args.register and not os.path.exists(args.port):
         parser.error(f"PORT is missing: it comes first, such as /dev/ttyUSB0 {args.port}")
     args.protocol = args.protocol or "kmp"
-    args.number = None if args.register.lower() == "all" else register_id(args.register)
+    args.register_id = None if args.register.lower() == "all" else register_id(args.register)
     _check_destination(parser, args)
     _check_options(parser, args, given)
     return args
@@ -2082,39 +2114,51 @@ def _is_register(word: str) -> bool:
 
 
 def _check_destination(parser: Parser, args: argparse.Namespace) -> None:
-    """IDX, --create or neither of them."""
+    """Check IDX, --create and `all` against each other; IDX becomes an int."""
     protocol = PROTOCOLS[args.protocol]
     if args.idx is not None:
         try:
-            args.idx = number(1, 999999999, int)(args.idx)
+            args.idx = number_between(1, 999999999, int)(args.idx)
         except argparse.ArgumentTypeError as error:
-            parser.error(f"IDX: {error}; one register a call, and a name with spaces needs quotes")
+            parser.error(
+                f"IDX: {error}; only one register per call, and a name with spaces needs quotes"
+            )
     if args.create is not None:
         args.create = args.create.strip()
         if not args.create or re.search("[\0-\x1f\ud800-\udfff]", args.create):
             parser.error("--create needs a name for the sensor, without control characters")
         if args.idx is not None:
             parser.error("--create makes a sensor: leave out IDX")
-    if args.number is None and (args.idx or args.create):
+    if args.register_id is None and (args.idx or args.create):
         parser.error("all can only be printed: one sensor takes one register")
-    if args.number is None and not protocol.can_read_all:
+    if args.register_id is None and not protocol.can_read_all:
         numbers = " ".join(map(str, protocol.registers))
         parser.error(f"all does not work with {args.protocol}: request one of {numbers}")
 
 
 def _check_options(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
-    """An option that does nothing is one that was misunderstood."""
-    has_fixed_baudrate = PROTOCOLS[args.protocol].has_fixed_baudrate
-    pushing = {"multiply", "decimals", "dry_run"}
-    for is_so, needless, where in (
-        (args.create, {*pushing, "json"}, "with --create, which knows what the sensor needs"),
-        (not args.idx and not args.create, {*pushing, "url", "insecure"}, "without IDX"),
-        (args.idx, {"json"}, "with IDX: a push prints nothing"),
-        (has_fixed_baudrate, {"baudrate"}, f"with {args.protocol}, which has its own speeds"),
+    """Refuse an option that would do nothing: whoever gave it misunderstood it."""
+    protocol = PROTOCOLS[args.protocol]
+    is_printed = not args.idx and not args.create
+    for applies, useless, reason in (
+        (
+            args.create,
+            {"multiply", "decimals"},
+            "does nothing with --create, which knows what the sensor needs",
+        ),
+        (args.create, {"dry_run"}, "does not work with --create"),
+        (is_printed, {"multiply", "decimals", "dry_run"}, "does nothing without IDX"),
+        (is_printed, {"url", "insecure"}, "does nothing without IDX or --create"),
+        (not is_printed, {"json"}, "does nothing with IDX or --create"),
+        (
+            protocol.has_fixed_baudrate,
+            {"baudrate"},
+            f"does nothing with {args.protocol}, which has its own speeds",
+        ),
     ):
-        if is_so and needless & given:
-            option = min(needless & given).replace("_", "-")
-            parser.error(f"--{option} does nothing {where}")
+        if applies and useless & given:
+            option = min(useless & given).replace("_", "-")
+            parser.error(f"--{option} {reason}")
     if args.multiply == 0:
         parser.error("--multiply 0 would always push 0")
 
@@ -2212,16 +2256,20 @@ def reading_to_json(reading: Reading) -> str:
 def print_registers(as_json: bool) -> None:
     """Print the known registers."""
     if not as_json:
-        return to_stdout(REGISTER_TABLE.strip("\n"))
+        to_stdout(REGISTER_TABLE.strip("\n"))
+        return
     rows = [
         to_json(register=number, symbol=symbol, unit=unit, description=description)
         for number, symbol, unit, description in known_registers().values()
     ]
-    return to_stdout("[" + ",\n ".join(rows) + "]")
+    to_stdout("[" + ",\n ".join(rows) + "]")
 
 
 def print_all(meter: Meter, as_json: bool) -> None:
-    """Print every known register that the meter has, each as soon as it is read."""
+    """Print every known register that the meter has, each as soon as it is read.
+
+    Once one is printed, what keeps others from being read is reported, and no error.
+    """
     registers = known_registers()
     count = 0
     try:
@@ -2317,8 +2365,8 @@ def _number_of(reading: Reading) -> Decimal:
 def start_importing_requests() -> Thread | None:
     """Import requests in a thread, while the meter responds: the import is slow.
 
-    Until it is done, nothing else may be imported: in Python 3.9, two threads that import the same
-    module at the same time were seen to block each other for ever.
+    Until it is done, nothing may be imported that requests needs too: in Python 3.9, two threads
+    that import the same module at the same time were seen to block each other for ever.
     """
     import datetime  # noqa: F401  (for readings; requests needs it too)
     from threading import Thread
@@ -2341,11 +2389,14 @@ def run(arguments: Arguments = None) -> None:
     """Do what the command line says. Raises KamstrupError."""
     args = parse(arguments)
     if args.help:
-        return to_stdout(build_parser().format_help(), end="")
+        to_stdout(build_parser().format_help(), end="")
+        return
     if args.version:
-        return to_stdout(f"kamstrup_read {__version__}")
+        to_stdout(f"kamstrup_read {__version__}")
+        return
     if args.list_registers:
-        return print_registers(args.json)
+        print_registers(args.json)
+        return
     log = to_stderr if args.verbose else _ignore
     is_watched = sys.stderr is not None and sys.stderr.isatty()
     progress = to_stderr if is_watched and not args.verbose else _ignore
@@ -2354,24 +2405,28 @@ def run(arguments: Arguments = None) -> None:
     with Meter(
         args.port, args.protocol, args.baudrate, args.wait, args.timeout, log, progress
     ) as meter:
-        if args.number is None:
-            return print_all(meter, args.json)
+        if args.register_id is None:
+            print_all(meter, args.json)
+            return
         deadline = time.monotonic() + meter.wait
         if domoticz is not None:
             meter.open(deadline)
             importer = start_importing_requests()
-        reading = meter.read(args.number, deadline)
+        reading = meter.read(args.register_id, deadline)
     if importer is not None:
         importer.join()
     # The port is closed: others may read while Domoticz is contacted.
     if domoticz is None:
-        return to_stdout(reading_to_json(reading) if args.json else str(reading))
+        to_stdout(reading_to_json(reading) if args.json else str(reading))
+        return
     if args.create:
-        return create_sensor(domoticz, args, reading)
+        create_sensor(domoticz, args, reading)
+        return
     svalue = svalue_of(_number_of(reading), args.multiply, args.decimals)
     if args.dry_run:
-        return print_dry_run(domoticz, args, reading, svalue)
-    return domoticz.push(args.idx, svalue)
+        print_dry_run(domoticz, args, reading, svalue)
+    else:
+        domoticz.push(args.idx, svalue)
 
 
 def main(arguments: Arguments = None) -> int:
@@ -2385,7 +2440,7 @@ def main(arguments: Arguments = None) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 0
-    except (ImportError, OSError) as error:  # of an import while too many files are open
+    except (ImportError, OSError) as error:  # an import failed: are too many files open?
         to_stderr(f"kamstrup_read: {_reason(error)}")
         return PortError.exit_code
     return 0

@@ -40,6 +40,7 @@ import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
 from program import LIMIT, PREFIX, PROXY_VARIABLES, SLACK, Result, command, environment, run
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from serial_server import SerialServer
 
 import kamstrup_read as kr
@@ -51,7 +52,7 @@ PUSH = "/json.htm?type=command&param=udevice&idx=12&nvalue=0&svalue=16235"
 
 NOT_DOMOTICZ = "sent an answer that is not JSON: is this the address of Domoticz?"
 NO_SENSOR = "has no sensor with idx 12: look in Setup > Devices there"
-BREAKS_OFF = "sent an answer that breaks off, or is too long"
+CUT_SHORT = "sent an answer that is cut short, or too long"
 NOT_IN_TIME = "did not answer in time"
 NO_HTTP = "does not speak http: should the URL begin with https:?"
 NO_HTTPS = "does not speak https: is this the https port, or should the URL begin with http:?"
@@ -330,10 +331,16 @@ NOT_JSON = [
 ]
 BROKEN = [
     pytest.param(fake.breaks_off, "closed the connection", id="closes at once"),
-    pytest.param(fake.breaks_off_midway, BREAKS_OFF, id="breaks off midway"),
-    pytest.param(fake.answers(200, OK_JSON + b" " * 100_000), BREAKS_OFF, id="too long"),
-    pytest.param(sends(chunked(OK_JSON[:5])), BREAKS_OFF, id="chunks break off"),
-    pytest.param(sends(chunked()[:-4] + b"\r\n\r\nxyz\r\n"), BREAKS_OFF, id="no chunks"),
+    pytest.param(fake.breaks_off_midway, CUT_SHORT, id="breaks off midway"),
+    pytest.param(fake.answers(200, OK_JSON + b" " * 100_000), CUT_SHORT, id="too long"),
+    pytest.param(sends(chunked(OK_JSON + b" " * 100_000)), CUT_SHORT, id="too long, in chunks"),
+    pytest.param(
+        sends(b"HTTP/1.1 200 OK\r\n\r\n" + OK_JSON + b" " * 100_000),
+        CUT_SHORT,
+        id="too long, to the end",
+    ),
+    pytest.param(sends(chunked(OK_JSON[:5])), CUT_SHORT, id="chunks break off"),
+    pytest.param(sends(chunked()[:-4] + b"\r\n\r\nxyz\r\n"), CUT_SHORT, id="no chunks"),
     pytest.param(sends(b"SSH-2.0-OpenSSH_9.2\r\n"), NO_HTTP, id="SSH"),
     pytest.param(sends(b"\x15\x03\x01\x00\x02\x02\x46"), NO_HTTP, id="a TLS alert"),
     pytest.param(sends(b"HTTP/1.1 abc\r\n\r\n"), NO_HTTP, id="a status of letters"),
@@ -377,7 +384,7 @@ def test_verbose_shows_what_came(push, trouble):
         pytest.param(fake.breaks_off, "Remote end closed connection", id="closes at once"),
         pytest.param(sends(b"SSH-2.0-x\r\n"), "SSH-2.0-x", id="SSH"),
         pytest.param(fake.huge_headers, "65536 bytes", id="a long header"),
-        pytest.param(fake.breaks_off_midway, "less than its Content-Length", id="midway"),
+        pytest.param(fake.breaks_off_midway, "its body is cut short", id="midway"),
     ],
 )
 def test_verbose_has_the_librarys_words(push, trouble, words):
@@ -953,10 +960,10 @@ CERTIFICATES = {  # certificate, CA file, OpenSSL's reason, advice
         *("127.0.0.1", kr.CERTIFICATE_ADVICE[62]),
     ),
     "weak key": ("weak-key", CA, "key too weak", kr.CERTIFICATE_ADVICE[66]),
-    "self-signed": ("selfsigned", "", "certificate)", "its CA is not in the system's list"),
+    "self-signed": ("selfsigned", "", "certificate)", f"its CA is not in {DEFAULT_CA_BUNDLE_PATH}"),
     "unknown CA": (
         *("good", ""),
-        *("unable to get local issuer certificate", "its CA is not in the system's list"),
+        *("unable to get local issuer certificate", f"its CA is not in {DEFAULT_CA_BUNDLE_PATH}"),
     ),
     "another CA": (
         *("good", OTHER_CA),

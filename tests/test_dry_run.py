@@ -193,7 +193,11 @@ def test_no_warning_where_the_sensor_shows_the_reading(reading, device, options,
             id="kW to GJ",
         ),
         pytest.param(
-            "16.235 GJ", custom_sensor("GJ"), (), ["no use per day", "make a Counter"], id="Custom"
+            "16.235 GJ",
+            custom_sensor("GJ"),
+            (),
+            ["does not show consumption per day", "make a Counter"],
+            id="Custom",
         ),
         pytest.param("16.235 GJ", INCREMENTAL, ("1000",), ["adds every value"], id="Incremental"),
         pytest.param("16.235 GJ", ELECTRIC, ("1000",), ["watt;watthour"], id="Electric"),

@@ -169,6 +169,15 @@ def test_read_all_leaves_out_what_an_older_meter_lacks():
     assert readings == [kr.Reading(68, Decimal("3447.381"), "m3")]
 
 
+def test_read_all_goes_on_after_a_value_that_is_not_known():
+    configuration = sim.MC66_CONFIGURATION.replace("0044119", "0044999")
+    with sim.Mc66Meter(configuration=configuration) as simulated:
+        readings = kr.Meter(simulated.port, "mc66").read_all([86, 74, 87])
+        assert [next(readings).register, next(readings).register] == [86, 87]
+        with pytest.raises(kr.MeterError, match=r"not read: 1 \(74\); .* decimal point"):
+            next(readings)
+
+
 # Arguments that make no sense
 
 

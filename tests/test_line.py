@@ -24,6 +24,8 @@ import re
 import select
 import signal
 import subprocess
+import sys
+import termios
 import time
 from decimal import Decimal
 
@@ -277,6 +279,15 @@ def test_responses_that_are_too_late_are_not_lost_silently(monkeypatch):
     number = re.search("registers not read: ([0-9]+)", message).group(1)
     assert int(number) + 16 >= len(kr.known_registers())
     assert found == sorted(REGISTERS)[: len(found)]
+
+
+def test_all_of_a_meter_that_was_asleep_for_long_wastes_no_time(monkeypatch):
+    """Of 500 requests without a response, no more than a few can still get one."""
+    monkeypatch.setattr(sys.modules[__name__], "REGISTERS", {1004: REGISTERS[1004]})
+    port = connect(monkeypatch, lambda *args: right(*args) if args[1] >= 500 else [])
+    assert read_all("port", wait=3600) == ([1004], "")
+    groups = len(kr.known_registers()) // kr.REGISTERS_PER_REQUEST + 1
+    assert len(port.requests) < 500 + groups * (kr.MOST_LATE_RESPONSES + 1)
 
 
 def test_late_responses_over_a_slow_network():
@@ -600,6 +611,7 @@ def test_another_program_that_takes_each_byte_that_is_announced(monkeypatch):
     [
         (OSError("device reports readiness to read but returned no data"), kr.PortSharedError),
         (OSError(5, "Input/output error"), kr.ConnectionLostError),
+        (termios.error(5, "Input/output error"), kr.ConnectionLostError),
     ],
 )
 def test_an_error_of_a_port_that_is_still_there_is_retried(monkeypatch, error, raised):
@@ -611,6 +623,7 @@ def test_an_error_of_a_port_that_is_still_there_is_retried(monkeypatch, error, r
     attempts = int(re.search("of ([0-9]+) attempts", str(caught.value)).group(1))
     assert attempts >= 5
     assert "/dev/null" in str(caught.value)
+    assert ("(the last: Input/output error)" in str(caught.value)) == (error.args[0] == 5)
 
 
 def test_an_error_of_a_port_that_is_gone_is_final(monkeypatch):

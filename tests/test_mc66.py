@@ -295,7 +295,7 @@ def test_decimals_by_configuration(monkeypatch, codes, power, flow, peak):
 def test_unknown_configuration_is_never_guessed():
     configuration = sim.MC66_CONFIGURATION.replace("0044119", "0044999")
     with sim.Mc66Meter(configuration=configuration) as meter:
-        read(meter, "POWER1").failed(5, "0000031", "ABCCC = 0044999")
+        read(meter, "POWER1").failed(5, "0000031", "ABCCC = 44999")
         assert meter.requests == ["/#2", "/#1"]  # requesting it again would not help
         read(meter, "T1").printed("68.11 C")  # needs no configuration
 
