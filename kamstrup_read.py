@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
     Value = Union[Decimal, str]
     RegisterName = Union[int, str]  # 60, "60", "0x3c" or "E1"
+    PortName = Union[str, os.PathLike[str]]  # a device or a pySerial URL
     # Optional, as typing.get_type_hints can't evaluate `float | None` in Python 3.9. None is the
     # protocol's own value, or what the docstring says.
     Seconds = Optional[float]
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     Places = Optional[int]
     Arguments = Optional[Sequence[str]]
 else:  # so that typing.get_type_hints works on the public functions
-    Any = Value = RegisterName = Seconds = Deadline = Baudrate = object
+    Any = Value = RegisterName = PortName = Seconds = Deadline = Baudrate = object
     Factor = Places = Arguments = object
 
 __all__ = [
@@ -377,6 +378,7 @@ class DomoticzError(KamstrupError):
     """Domoticz was not reached, or refused."""
 
     exit_code = 7
+    is_refusal = False  # else the call may have been carried out, and its answer lost
 
 
 # --------------------------------------------------------------------------------- 4. KMP frames
@@ -747,7 +749,7 @@ BITS_PER_CHARACTER = 11  # start, 8 data (or 7 and parity), 2 stop
 POLL_INTERVAL = 0.05  # s between two looks at a silent port
 REOPEN_INTERVAL = 0.3  # s between two attempts to open a network port
 WRITE_TIMEOUT = 10.0  # s
-OPEN_TIMEOUT = 15.0  # s for a network port: finding the host, connecting, agreeing on settings
+OPEN_TIMEOUT = 15.0  # s for a URL: finding the host, connecting, agreeing on settings
 READ_SIZE = 4096  # bytes taken from a port at once
 LONGEST_RECEIVED = 8192  # bytes kept of one attempt; a response has about a hundred
 NETWORK_SCHEMES = ("socket", "rfc2217")
@@ -899,7 +901,9 @@ class Line:
         if data:
             self.received = (self.received + data)[-LONGEST_RECEIVED:]
             self._last_byte = time.monotonic()
-            if self.is_network and b"in use" in self.received.lower():  # ser2net, before it closes
+            # ser2net says so, and closes. A register may have such a text, but no frame begins so.
+            refusal = rb"[\r\n -~]*in use"
+            if self.is_network and re.match(refusal, self.received, re.IGNORECASE):
                 raise self._port_failure(OSError("the server says that it is in use"))
         return data
 
@@ -953,8 +957,8 @@ def _open_serial(name: str, baudrate: int) -> Any:
     except Exception as error:  # a broken or foreign module may raise anything
         raise PortError(_library_advice("serial", "pyserial", error)) from error
     scheme = _scheme(name)
-    is_network = scheme in NETWORK_SCHEMES
-    try:
+
+    def open_port() -> Any:
         port = serial_for_url(
             name,
             baudrate=baudrate,
@@ -965,14 +969,14 @@ def _open_serial(name: str, baudrate: int) -> Any:
         )
         if scheme != "rfc2217":  # it refuses one; its socket has its own
             port.write_timeout = WRITE_TIMEOUT
-        if is_network:
-            _call_with_timeout(OPEN_TIMEOUT, port.open)
-        else:
-            port.open()
+        port.open()
+        return port
+
+    try:
+        return _call_with_timeout(OPEN_TIMEOUT, open_port) if "://" in name else open_port()
     except Exception as error:  # as in Line._guard, and ValueError for a wrong URL
-        explain = _network_opening_error if is_network else _opening_error
+        explain = _network_opening_error if scheme in NETWORK_SCHEMES else _opening_error
         raise explain(name, error) from error
-    return port
 
 
 def _library_advice(module: str, package: str, error: Exception) -> str:
@@ -1025,11 +1029,13 @@ def _opening_error(name: str, error: Exception) -> PortError:
         )
     if kind in ("EACCES", "EPERM"):
         return PortError(f"no permission to use {name}: {_permission_advice(name)}")
-    nothing_found = name.startswith("hwgrep:") and not kind
+    nothing_found = name.startswith("hwgrep:") and not kind and isinstance(error, OSError)
     if kind in ("ENOENT", "ENXIO", "ENODEV") or "FileNotFoundError" in text or nothing_found:
         return PortError(f"{name or repr(name)} does not exist: {_missing_port_advice(name)}")
-    if "://" in name and isinstance(error, ValueError):
-        return PortError(f"{name} is not a port: a serial server is {NETWORK_PORTS}")
+    if "://" in name and not kind:
+        return PortError(
+            f"{name} can't be opened: {_reason(error)}; a serial server is {NETWORK_PORTS}"
+        )
     if kind in ("", "ENOTTY", "EINVAL", "EISDIR"):
         return PortError(f"{name} is not a serial port: {_ports_there_are()}")
     return PortError(f"{name} can't be opened: {_reason(error)}")
@@ -1044,7 +1050,9 @@ def _network_opening_error(name: str, error: Exception) -> PortError:
         reason = "it does not speak RFC 2217: is that a raw TCP port? then use socket://"
     elif "'control'" in str(error):
         reason = f"its server has no modem lines: add ?ign_set_control to {name}"
-    elif any(isinstance(cause, (ValueError, RuntimeError)) for cause in _causes(error)):
+    elif any(
+        isinstance(cause, (LookupError, ValueError, RuntimeError)) for cause in _causes(error)
+    ):
         # The URL makes no sense to pySerial, or the system has no thread for its reader.
         return PortError(f"{name} can't be opened: {reason}")
     return PortBusyError(f"the network port {name} can't be opened: {reason}")
@@ -1236,8 +1244,9 @@ class Mc66:
         preceding, fields = found
         stray = preceding.removeprefix(request_text)  # the head's echo
         # A 401 was seen to send an extra character before each string. The rest of something that
-        # was lost would not be there twice.
-        if stray and stray != self._stray:
+        # was lost would not be there twice; but a digit, or more of them, may be the beginning of
+        # a late response to /#2, whose first field is longer.
+        if stray and (stray != self._stray or not re.fullmatch("[^0-9]", stray)):
             self._stray = stray
             raise DamagedResponseError("characters before the ten numbers")
         return fields
@@ -1258,12 +1267,12 @@ class Meter:
     given; wait: s to keep trying while the port is busy or the meter does not respond (0: one
     attempt); timeout: s of silence after which an attempt counts as unanswered; log: called with
     each frame as hex and each failure; progress: called with each failure that is not the last.
-    Raises UsageError for a protocol that does not exist, or a baudrate that it does not take.
+    Raises UsageError for arguments that make no sense.
     """
 
     def __init__(
         self,
-        port: str,
+        port: PortName,
         protocol: str = "kmp",
         baudrate: Baudrate = None,
         wait: Seconds = None,
@@ -1274,12 +1283,15 @@ class Meter:
         if protocol not in PROTOCOLS:
             raise UsageError(f"no protocol {protocol!r}: it is one of {', '.join(PROTOCOLS)}")
         self._protocol = known = PROTOCOLS[protocol]()
-        if baudrate and known.has_fixed_baudrate:
+        if baudrate is None:
+            baudrate = known.baudrate
+        elif known.has_fixed_baudrate:
             raise UsageError(f"{protocol} has its own baudrates")
         self.wait = known.wait if wait is None else wait
         self.timeout = known.timeout if timeout is None else timeout
-        baudrate = baudrate or known.baudrate
-        self._line = Line(port, baudrate, known.pause, known.rest, log, progress)
+        if not (baudrate > 0 and self.timeout > 0 and self.wait >= 0):  # nor not-a-number
+            raise UsageError("baudrate and timeout must be above 0, and wait at least 0")
+        self._line = Line(os.fspath(port), baudrate, known.pause, known.rest, log, progress)
         self._log = log
         self._progress = progress
         self._unanswered = 0  # requests whose responses may still come
@@ -1418,7 +1430,7 @@ class Meter:
 
 
 def read_register(
-    port: str,
+    port: PortName,
     register: RegisterName,
     protocol: str = "kmp",
     baudrate: Baudrate = None,
@@ -1438,6 +1450,8 @@ CALL_TIMEOUT = 30.0  # s for all of a call, against answers that trickle in
 LONGEST_ANSWER = 65536  # bytes; one sensor has about 2,000
 LONGEST_LIST = 4 * 1024 * 1024  # bytes; a house may have several hundred sensors
 DUMMY_HARDWARE = 15  # its Type
+# For getdevices: list those whose name begins with $, and those of hardware that is disabled, too.
+HIDDEN_TOO = {"displayhidden": 1, "displaydisabled": 1}
 OLD_NAMES = {  # up to 2022.2, type=devices for type=command&param=getdevices, and so on
     "gethardware": "hardware",
     "getdevices": "devices",
@@ -1592,6 +1606,8 @@ def display_of(device: dict[str, Any], svalue: str) -> Display | None:
 
     That is svalue / Divider + AddjValue (the offset), in the unit of what it shows now.
     """
+    from math import isfinite
+
     try:
         form = FORMS.get(device["Type"]) or FORMS[device["SubType"]]
         if device.get("SwitchTypeVal") == CUSTOM_TYPE:
@@ -1601,6 +1617,8 @@ def display_of(device: dict[str, Any], svalue: str) -> Display | None:
             unit = "C"  # what it wants; Domoticz may be set to show F
         divider = float(device.get("Divider", 1))
         value = float(svalue) / divider + float(device.get("AddjValue", 0))
+        if not isfinite(value):
+            return None
         text = f"{value:{form}} {unit}".rstrip()
         return Display(device["Type"] == "RFXMeter", divider, unit, float(now), value, text)
     except (ArithmeticError, LookupError, TypeError, ValueError):
@@ -1675,7 +1693,7 @@ class Domoticz:
 
     def device(self, idx: int) -> dict[str, Any]:
         """What Domoticz has under this idx: its Name, Type, SubType, Data, ... Changes nothing."""
-        devices = self._list("getdevices", rid=idx)
+        devices = self._list("getdevices", rid=idx, **HIDDEN_TOO)
         if not devices:
             raise self._error(UNKNOWN_IDX.format(idx))
         return devices[0]
@@ -1686,12 +1704,13 @@ class Domoticz:
         At once: Domoticz logs a new Counter's 0 at the next full five minutes, and takes all that
         comes later for that day's use.
         """
-        done = "nothing was made"
+        done, doubt = "nothing was made", ""
         try:
             hardware = self._dummy_hardware()
-            for device in self._list("getdevices", filter="all", used="all"):
+            for device in self._list("getdevices", filter="all", used="all", **HIDDEN_TOO):
                 if str(device.get("Name")).strip() == name:
-                    raise self._error(f'already has a sensor "{name}", idx {device.get("idx")}')
+                    raise self._error(f'already has a sensor "{name}", idx {self._idx_in(device)}')
+            doubt = " (unless the call arrived all the same: look in Setup > Devices there)"
             if not hardware:
                 hardware = self._new_idx(
                     "addhardware", htype=DUMMY_HARDWARE, port=1, name="Kamstrup", enabled="true"
@@ -1713,15 +1732,15 @@ class Domoticz:
             done = f'sensor {idx} "{name}" was made and set up, but has no value'
             self.push(idx, svalue)
         except DomoticzError as error:
-            raise DomoticzError(f"{error}; {done}") from error
+            raise DomoticzError(f"{error}; {done}{'' if error.is_refusal else doubt}") from error
         return idx
 
-    def _dummy_hardware(self) -> object:
-        """The idx of the first enabled Dummy hardware; None if there is none."""
+    def _dummy_hardware(self) -> int:
+        """The idx of the first enabled Dummy hardware; 0 if there is none."""
         for hardware in self._list("gethardware"):
             if hardware.get("Type") == DUMMY_HARDWARE and hardware.get("Enabled") == "true":
-                return hardware.get("idx")
-        return None
+                return self._idx_in(hardware)
+        return 0
 
     def _set_up_counter(self, idx: int, name: str, sensor: Sensor) -> None:
         from base64 import b64encode
@@ -1744,15 +1763,21 @@ class Domoticz:
 
     def _new_idx(self, call: str, **params: Any) -> int:
         """The idx of what a call has made."""
-        idx = str(self._call(call, **params).get("idx"))
+        return self._idx_in(self._call(call, **params))
+
+    def _idx_in(self, row: dict[str, Any]) -> int:
+        """The idx in an answer, or in a row of one."""
+        idx = str(row.get("idx"))
         if not re.fullmatch("[1-9][0-9]{0,8}", idx):
-            raise self._error(f"refuses {call}")
+            raise self._error("sent an answer without a valid idx")
         return int(idx)
 
     def _list(self, call: str, **params: Any) -> list[dict[str, Any]]:
         """The result of a call that lists something; without one, there is nothing to list."""
-        rows = self._call(call, **params).get("result")
-        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        rows = self._call(call, **params).get("result", [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self._error("sent a list that makes no sense")
+        return rows
 
     def _call(self, call: str, refusal: str = "", **params: Any) -> dict[str, Any]:
         """The answer to a call by the name that this server has for it.
@@ -1764,7 +1789,7 @@ class Domoticz:
             query = {"type": OLD_NAMES[call], **params}
         answer = self._ask(query)
         if not answer:
-            raise self._error(refusal or f"refuses {call}")
+            raise self._refusal(refusal or f"refuses {call}")
         return answer
 
     @cached_property
@@ -1794,7 +1819,8 @@ class Domoticz:
             raise self._error(self._cause_of(error)) from error
         self._log(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
         if status != 200:
-            raise self._error(f"{self._cause_of_status(status, query)} (HTTP {status})")
+            failure = self._refusal if status // 100 == 4 else self._error
+            raise failure(f"{self._cause_of_status(status, query)} (HTTP {status})")
         try:
             answer = json.loads(body)
         except (RecursionError, ValueError):
@@ -1862,6 +1888,11 @@ class Domoticz:
     def _error(self, what: str) -> DomoticzError:
         return DomoticzError(f"Domoticz at {self.url} {what}")
 
+    def _refusal(self, what: str) -> DomoticzError:
+        error = self._error(what)
+        error.is_refusal = True
+        return error
+
     def _check_ca_file(self) -> None:
         """Raise DomoticzError if the CA file can't be used."""
         from ssl import create_default_context
@@ -1912,7 +1943,7 @@ class Domoticz:
             for kind, reason in reasons.items():
                 if isinstance(cause, kind):
                     return reason
-        return f"can't be reached: {_reason(error)}"
+        return f"gave no valid answer: {self.scrub(_reason(error))}"
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
@@ -1931,6 +1962,7 @@ class Domoticz:
 # ------------------------------------------------------------------------------- 10. command line
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+URL_FORM = r"https?://([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(:[0-9]*)?(/[\w/.~+,:;=!$&'()*-]*)?"
 HELP_WIDTH = 80
 EPILOG = """\
 User and password of Domoticz come from DOMOTICZ_USER and DOMOTICZ_PASSWORD.
@@ -2178,10 +2210,10 @@ def domoticz_from(args: argparse.Namespace, log: Log) -> Domoticz:
             "a login does not go into the URL: set DOMOTICZ_USER and DOMOTICZ_PASSWORD"
         )
     try:
-        has_host = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+        is_valid = urlsplit(url).port != 0
     except ValueError:
-        has_host = False
-    if not has_host or not re.fullmatch("https?://[!-~]+", url) or re.search(r"[?#\\%]", url):
+        is_valid = False
+    if not is_valid or not re.fullmatch(URL_FORM, url, re.ASCII):
         raise UsageError(f"--url or DOMOTICZ_URL must look like {DEFAULT_URL} or https://host/path")
     if args.insecure and not url.startswith("https"):
         raise UsageError("--insecure does nothing without https")

@@ -340,16 +340,23 @@ class FakeDomoticz:
         if user.rights < ADMIN or params.get("used") != "all":
             wanted = [idx for idx in wanted if _may_see(user, idx)]
         devices = [self._with_hardware(self.devices[idx]) for idx in wanted if idx in self.devices]
-        enabled = [device for device in devices if device is not None]
-        result = {"result": enabled} if enabled else {}
+        if params.get("displaydisabled") != "1":  # hardware that is not there is not disabled
+            devices = [
+                device
+                for device in devices
+                if not device["HardwareDisabled"] or device["HardwareName"] == "Unknown?"
+            ]
+        if "rid" not in params and params.get("displayhidden") != "1":
+            devices = [device for device in devices if not device["Name"].startswith("$")]
+        result = {"result": devices} if devices else {}
         return ok("Devices", ActTime=int(time.time()), app_version=self.version, **result)
 
-    def _with_hardware(self, device: Device) -> Device | None:
-        """The sensor with the present name of its hardware; None where that is disabled."""
+    def _with_hardware(self, device: Device) -> Device:
+        """The sensor with the present name and state of its hardware."""
         for hardware in self.hardware:
             if hardware["idx"] == str(device["HardwareID"]):
                 names = {"HardwareName": hardware["Name"], "HardwareTypeVal": hardware["Type"]}
-                return {**device, **names} if hardware["Enabled"] == "true" else None
+                return {**device, **names, "HardwareDisabled": hardware["Enabled"] != "true"}
         unknown = {"HardwareName": "Unknown?", "HardwareType": "Unknown?", "HardwareTypeVal": 0}
         return {**device, **unknown, "HardwareDisabled": True}
 

@@ -219,6 +219,11 @@ def test_an_unknown_protocol(call):
         "http://host/#x",
         "http://ho st",
         "http://[::1",
+        "http://[v1.x]:9",
+        "http://a..b",
+        "http://*:9",
+        "http://host\\x",
+        "http://host/%2e",
     ],
 )
 def test_wrong_urls(call, url):

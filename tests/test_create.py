@@ -189,6 +189,15 @@ def test_a_name_that_is_taken_makes_nothing(name, version):
     result.failed(7, 'already has a sensor "Heating", idx 12; nothing was made')
 
 
+@pytest.mark.parametrize("version", ["2025.1", "2022.2"])
+def test_a_name_that_is_taken_by_a_sensor_that_does_not_show(version):
+    with fake.FakeDomoticz(version=version) as domoticz:
+        assert create(domoticz, name="$New").code == 0
+        create(domoticz, name="$New").failed(7, 'already has a sensor "$New", idx 17')
+        domoticz.hardware[0]["Enabled"] = "false"
+        create(domoticz, name="Heating").failed(7, 'already has a sensor "Heating", idx 12')
+
+
 def test_a_name_is_looked_for_in_a_long_list():
     with fake.FakeDomoticz() as domoticz:
         for number in range(100, 500):
@@ -261,7 +270,69 @@ def test_an_idx_that_is_none():
         return "createdevice" in handler.path and fake.answers(200, body)(handler)
 
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
-        create(domoticz, name="New").failed(7, "refuses createdevice; nothing was made")
+        line = create(domoticz, name="New").failed(7, "without a valid idx; nothing was made")
+    assert UNLESS in line
+
+
+@pytest.mark.parametrize("idx", ["\ud800", [1, "x"], None, 0, "2&x=1"])
+def test_hardware_with_an_idx_that_is_none(idx):
+    def trouble(handler: fake.Handler) -> bool:
+        row = {"Type": 15, "Enabled": "true", "idx": idx}
+        body = json.dumps({"status": "OK", "result": [row]}).encode()
+        return "gethardware" in handler.path and fake.answers(200, body)(handler)
+
+    with fake.FakeDomoticz(trouble=trouble) as domoticz:
+        result = create(domoticz, name="New")
+        assert made(domoticz) == []
+    result.failed(7, "sent an answer without a valid idx; nothing was made")
+
+
+@pytest.mark.parametrize("call", ["gethardware", "getdevices"])
+@pytest.mark.parametrize("rows", ['"x"', "{}", "null", '["x"]', "5"])
+def test_a_list_that_makes_no_sense_makes_nothing(call, rows):
+    def trouble(handler: fake.Handler) -> bool:
+        body = f'{{"status":"OK","result":{rows}}}'.encode()
+        return f"param={call}" in handler.path and fake.answers(200, body)(handler)
+
+    with fake.FakeDomoticz(trouble=trouble) as domoticz:
+        result = create(domoticz, name="New")
+        assert made(domoticz) == []
+    result.failed(7, "sent a list that makes no sense; nothing was made")
+
+
+UNLESS = "(unless the call arrived all the same: look in Setup > Devices there)"
+
+
+@pytest.mark.parametrize("answer", [None, fake.answers(500), fake.answers(200, b"<html>")])
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("addhardware", "nothing was made"),
+        ("createdevice", 'the Dummy hardware "Kamstrup" was made, but no sensor'),
+        ("setused", "not set up (Counter, Type Custom, unit GJ, Divider 1000), and has no value"),
+        ("udevice", "made and set up, but has no value"),
+    ],
+)
+def test_what_is_carried_out_while_its_answer_is_lost(call, words, answer):
+    """The program can't know, and says so."""
+
+    def trouble(handler: fake.Handler) -> bool:
+        if f"param={call}" not in handler.path:
+            return False
+        domoticz.respond(handler.path, None)
+        return answer(handler) if answer else fake.breaks_off(handler)
+
+    with fake.FakeDomoticz(hardware=[], trouble=trouble) as domoticz:
+        create(domoticz, name="New").failed(7, f"{words} {UNLESS}")
+
+
+def test_what_is_refused_is_certain():
+    with fake.FakeDomoticz(hardware=[], trouble=None) as domoticz:
+        domoticz.trouble = lambda handler: (
+            "udevice" in handler.path and fake.answers(403, b"")(handler)
+        )
+        line = create(domoticz, name="New").failed(7, "made and set up, but has no value")
+    assert "unless" not in line
 
 
 def test_a_silent_meter_makes_nothing():

@@ -1176,6 +1176,16 @@ def test_secrets_show_nowhere_in_the_other_modes(call, meter, monkeypatch, desti
             assert_no_secrets(result.out, result.err)
 
 
+def test_a_password_in_the_librarys_words_shows_nowhere(push, monkeypatch):
+    log_in(monkeypatch, "meter", "12345678")
+    answer = sends(b"HTTP/1.1 200 OK\r\nContent-Length: 12345678, 5\r\n\r\n")
+    with fake.FakeDomoticz(trouble=answer) as domoticz:
+        for options in ([], ["-v"]):
+            result = push(domoticz.url, *options)
+            assert result.code == 7
+            assert "12345678" not in result.err
+
+
 def test_a_password_that_can_not_work_shows_nowhere(push, monkeypatch):
     log_in(monkeypatch, "me and you", "5\u20ac p\u00e4")
 

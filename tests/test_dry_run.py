@@ -267,6 +267,15 @@ def test_strange_sensors_do_not_crash(changes):
     assert (result.code, result.err) == (0, "")
     assert "\x1b" not in result.out
     assert result.out.splitlines()[2].startswith("sensor:")
+    assert "shows:    nan" not in result.out
+
+
+def test_a_sensor_of_hardware_that_is_disabled():
+    """It takes what is pushed, so that there is something to show."""
+    hardware = [fake.dummy_hardware(enabled=False)]
+    with sim.KmpMeter() as meter, fake.FakeDomoticz(hardware=hardware) as domoticz:
+        result = run(meter.port, 60, 12, "--multiply", 1000, "--dry-run", "--url", domoticz.url)
+    assert "shows:    16.235 GJ\n" in result.out
 
 
 def test_secrets_in_a_sensor_are_not_shown():

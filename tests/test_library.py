@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -64,6 +65,11 @@ def test_read_register_by_number_or_symbol(register):
         reading = kr.read_register(meter.port, register)
     assert reading == HEAT
     assert (str(reading), reading.digits) == ("16.235 GJ", "16.235")
+
+
+def test_read_register_takes_a_path():
+    with sim.KmpMeter() as meter:
+        assert kr.read_register(pathlib.Path(meter.port), 60) == HEAT
 
 
 def test_read_register_takes_what_a_meter_takes():
@@ -189,6 +195,23 @@ def test_wrong_registers(register):
         kr.read_register("/dev/null", register)
     with pytest.raises(kr.UsageError, match="no register"):
         list(kr.Meter("/dev/null").read_all([60, register]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"baudrate": 0},
+        {"baudrate": -1},
+        {"wait": -1},
+        {"wait": float("nan")},
+        {"timeout": 0},
+        {"timeout": float("nan")},
+    ],
+    ids=repr,
+)
+def test_numbers_that_make_no_sense(options):
+    with pytest.raises(kr.UsageError, match="must be above 0"):
+        kr.read_register("/dev/null", 60, **options)
 
 
 def test_a_baudrate_for_a_protocol_that_has_its_own():

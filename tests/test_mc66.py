@@ -423,13 +423,28 @@ def test_noise_before_a_data_string(before):
     assert fields_of(before + STRING)[0] == "0507109"
 
 
-@pytest.mark.parametrize("before", ["0", "t", "-", " ", "1234567 "])
+@pytest.mark.parametrize("before", ["t", "-", " "])
 def test_a_stray_character_before_a_data_string_is_refused_once(monkeypatch, before):
     port = connect_mc66(monkeypatch, before=sim.even(before))
     assert str(kr.Meter("port", "mc66").read("T1")) == "68.11 C"
     assert len(port.requests) == 2
     with pytest.raises(kr.DamagedResponseError, match="characters before the ten numbers"):
         kr.Meter("port", "mc66", wait=0).read("T1")
+
+
+@pytest.mark.parametrize("before", ["0", "tt", "1234567 "])
+def test_more_than_a_stray_character_is_always_refused(monkeypatch, before):
+    connect_mc66(monkeypatch, before=sim.even(before))
+    with pytest.raises(kr.DamagedResponseError, match="characters before the ten numbers"):
+        kr.Meter("port", "mc66").read("T1")
+
+
+@pytest.mark.parametrize("register", [80, 74, 86, 99])
+def test_a_late_response_to_the_other_request_is_never_taken(monkeypatch, register):
+    """The end of its first field, and the others, look like a data string that is shorter."""
+    connect_mc66(monkeypatch, {**NUMBERS, "/#1": sim.MC66_CONFIGURATION})
+    with pytest.raises(kr.DamagedResponseError, match=r"in [0-9] of [0-9] attempts"):
+        kr.Meter("port", "mc66").read(register)
 
 
 def test_different_stray_characters_are_refused(monkeypatch):

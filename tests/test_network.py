@@ -107,6 +107,7 @@ def test_a_server_that_comes_back_in_time():
         ("socket://127.0.0.1:x", "must look like"),
         ("socket://127.0.0.1:99999", "can't be opened: Port out of range 0-65535"),
         ("rfc2217://127.0.0.1:9?nonsense", "can't be opened: unknown option: 'nonsense'"),
+        ("socket://127.0.0.1:9?logging=x", "can't be opened: 'x'"),
         (f"socket://{'x' * 70}.invalid:4000", "can't be opened"),
     ],
 )
@@ -127,6 +128,11 @@ def test_in_use_is_a_busy_port_in_however_many_pieces(monkeypatch, pieces):
     monkeypatch.setattr(kr, "_open_serial", lambda _name, _baudrate: port)
     with pytest.raises(kr.ConnectionLostError, match="the server says that it is in use"):
         kr.read_register("socket://host:2000", 60, wait=0)
+
+
+def test_a_text_from_the_meter_is_no_refusal():
+    with sim.KmpMeter({1126: (54, 0, b"Not in use")}) as meter, SerialServer(meter.port) as server:
+        run(server.url, 1126).printed("Not in use")
 
 
 @pytest.mark.parametrize("bytes_before", [0, 7])

@@ -52,7 +52,13 @@ import kamstrup_read as kr
         ("/dev/PermissionError", ["/dev/PermissionError does not exist"]),
         ("127.0.0.1:6638", ["a serial server is socket://HOST:PORT (raw TCP)", "rfc2217://HOST"]),
         ("my-pi:6638", ["socket://HOST:PORT"]),
-        ("tcp://127.0.0.1:6638", ["is not a port: a serial server is socket://HOST:PORT"]),
+        (
+            "tcp://127.0.0.1:6638",
+            ["protocol 'tcp' not known; a serial server is socket://HOST:PORT"],
+        ),
+        ("loop://x?foo=1", ["loop://x?foo=1 can't be opened: ", "unknown option: 'foo'"]),
+        ("hwgrep://(", ["hwgrep://( can't be opened: ", "unterminated subpattern"]),
+        ("hwgrep://.*&n=x", ["hwgrep://.*&n=x can't be opened: "]),
         ("telnet://127.0.0.1:23", ["rfc2217://HOST:PORT (telnet with RFC 2217)"]),
         ("esphome://127.0.0.1/?port_name=uart", ["socket://HOST:PORT"]),
         ("http://127.0.0.1:8080/x", ["socket://HOST:PORT"]),
@@ -212,6 +218,15 @@ def test_settings_of_the_port(monkeypatch, port, limit):
     monkeypatch.setattr(serial, "serial_for_url", serial_for_url)
     kr._open_serial(port, 1200)
     assert opened == [limit]
+
+
+def test_a_log_that_nobody_reads(tmp_path):
+    """spy:// opens its file while the URL is looked at, and a pipe without a reader blocks that."""
+    os.mkfifo(tmp_path / "pipe")
+    with sim.KmpMeter() as meter:
+        url = f"spy://{meter.port}?file={tmp_path / 'pipe'}"
+        result = run(url, 60, "--wait", 0, limit=kr.OPEN_TIMEOUT + SLACK)
+    result.failed(3, f"{url} can't be opened: no answer for 15 s")
 
 
 def test_loop_is_nothing_but_echo():

@@ -232,11 +232,21 @@ def test_disabled_hardware():
     hardware = [fake.dummy_hardware("2", enabled=False), fake.dummy_hardware("3", "Second")]
     with fake.FakeDomoticz(hardware=hardware) as domoticz:
         assert "result" not in command(domoticz.port, "getdevices&rid=12").json
+        assert command(domoticz.port, "getdevices&rid=12&displaydisabled=1").json["result"]
         assert command(domoticz.port, "udevice&idx=12&nvalue=0&svalue=16235").json["status"] == "OK"
         command(domoticz.port, "createdevice&idx=3&sensorname=X&sensormappedtype=0x7100")
         listed = command(domoticz.port, "getdevices&filter=all&used=all").json["result"]
     assert [(device["idx"], device["HardwareName"]) for device in listed] == [("17", "Second")]
     assert domoticz.svalues == {"12": "16235"}
+
+
+def test_names_that_hide_a_sensor(domoticz):
+    domoticz.devices["12"]["Name"] = "$Heating"
+    listing = "getdevices&filter=all&used=all"
+    all_but_it = command(domoticz.port, listing).json["result"]
+    everything = command(domoticz.port, f"{listing}&displayhidden=1").json["result"]
+    assert len(everything) == len(all_but_it) + 1
+    assert command(domoticz.port, "getdevices&rid=12").json["result"][0]["Name"] == "$Heating"
 
 
 def test_hardware_that_does_not_exist():
