@@ -246,8 +246,8 @@ def register_id(name: RegisterName) -> int:
         if known.symbol and _plain_symbol(known.symbol) == symbol:
             return known.id
     choices = " or ".join(_suggestions(text.split())[:3])
-    question = f"did you mean {choices}? " if choices else ""
-    raise UsageError(f"no register {name!r}: {question}--list-registers shows all")
+    hint = f"did you mean {choices}?" if choices else "heat is usually E1, and hot tap water VA;"
+    raise UsageError(f"no register {name!r}: {hint} --list-registers shows all")
 
 
 def _suggestions(words: list[str]) -> list[str]:
@@ -354,7 +354,10 @@ class DamagedResponseError(AttemptError):
     """Bytes came back, but no valid response."""
 
     seen = "a damaged response"
-    advice = "press the head flat against the meter's eye, and shield it from light"
+    advice = (
+        "press the head flat against the meter's eye, shield it from light, and stop any other "
+        "program that uses the port"
+    )
     weight = 4
 
 
@@ -1037,7 +1040,7 @@ def _opening_error(name: str, error: Exception) -> PortError:
             f"{name} can't be opened: {_reason(error)}; a serial server is {NETWORK_PORTS}"
         )
     if kind in ("", "ENOTTY", "EINVAL", "EISDIR"):
-        return PortError(f"{name} is not a serial port: {_ports_there_are()}")
+        return PortError(f"{name} is not a serial port. {_ports_there_are()}")
     return PortError(f"{name} can't be opened: {_reason(error)}")
 
 
@@ -1055,6 +1058,8 @@ def _network_opening_error(name: str, error: Exception) -> PortError:
     ):
         # The URL makes no sense to pySerial, or the system has no thread for its reader.
         return PortError(f"{name} can't be opened: {reason}")
+    else:
+        reason += ": is the serial server running, and is that its address?"
     return PortBusyError(f"the network port {name} can't be opened: {reason}")
 
 
@@ -1076,7 +1081,7 @@ def _permission_advice(name: str) -> str:
 
 
 def _missing_port_advice(name: str) -> str:
-    if re.fullmatch("[^/:]+:[0-9]+", name):
+    if re.fullmatch("[^/]+:[0-9]+", name):
         return f"a serial server is {NETWORK_PORTS}"
     for folder in ("/dev/", "/dev/serial/by-id/"):
         if name and "/" not in name and os.path.exists(folder + name):
@@ -1135,7 +1140,7 @@ class Kmp:
     After silence or damage the meter discards requests for 1.6 s. Stuffing may double any frame.
     """
 
-    models = "MULTICAL 21 to 801, flowIQ, 382, OMNIPOWER"  # that speak it, for --help
+    models = "newer MULTICAL, flowIQ, 382, OMNIPOWER"  # that speak it, for --help
     baudrate = 1200
     has_fixed_baudrate = False
     wait = 10.0  # s, how long to keep trying
@@ -1146,7 +1151,8 @@ class Kmp:
     registers_per_request = REGISTERS_PER_REQUEST
     can_read_all = True
     silence_hint = (  # for the user of a silent meter
-        "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600"
+        "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600, "
+        "and all others neither of them"
     )
     longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
 
@@ -1187,7 +1193,7 @@ class Mc66:
     registers = tuple(sorted({**READ_OUT_GROUPS, **DATA_FIELDS}))
     registers_per_request = 1
     can_read_all = False
-    silence_hint = "a MULTICAL 21, 302, 402, 403, 601, 602, 603 or 801 needs no --protocol mc66"
+    silence_hint = "other MULTICAL and flowIQ need no --protocol mc66"
     data_baudrate = 1200  # of the responses to /#1 and /#2
     leaving_time = 0.09  # s that an adapter may take to send what was written
     acknowledge_delay = 0.25  # s within which a meter that needs no ACK begins its read-out
@@ -1369,8 +1375,10 @@ class Meter:
         if unread == numbers:
             raise failure
         if unread:
-            names = ", ".join(map(str, unread[:8])) + (", ..." if unread[8:] else "")
-            raise type(failure)(f"registers not read: {len(unread)} ({names}); {failure}")
+            names = ", ".join(map(str, unread[:8]))
+            if unread[8:]:
+                names += f", ... ({len(unread)} in all)"
+            raise type(failure)(f"registers not read: {names}; {failure}")
 
     def _read_together(
         self, registers: Sequence[int], deadline: float, late_responses: int, attempts: int = 0
@@ -1460,21 +1468,27 @@ OLD_NAMES = {  # up to 2022.2, type=devices for type=command&param=getdevices, a
 }
 
 WRONG_PATH = (
-    "does not know the address: is a path (such as /domoticz) missing at the end of the URL, or "
-    "wrong?"
+    "does not know the address: is the path at the end of the URL wrong, or missing (such as "
+    "/domoticz)?"
 )
 MAY_ONLY_VIEW = "refused: this user may only view, or has no access to this sensor"
 UNKNOWN_IDX = "has no sensor with idx {}: look in Setup > Devices there"
 NEEDS_ADMIN = "refused: making a sensor needs a user with Admin rights (Setup > Users)"
 STATUS_CAUSES = {  # what an HTTP status, or its first digit, means, and what to do
-    401: "needs a login, or the login is wrong: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over "
-    "plain http it may not be allowed (use https, or allow it in Setup > Settings > Security); or "
-    "add this computer to the trusted networks there, and give no password",
     400: WRONG_PATH,
     404: WRONG_PATH,
     3: "redirects elsewhere: give the final address as --url",
     5: "reports an internal error, or a proxy in front of it does",
 }
+NEEDS_LOGIN = (
+    "needs a login: set and export DOMOTICZ_USER and DOMOTICZ_PASSWORD, or add this computer to "
+    "the trusted networks in Setup > Settings > Security"
+)
+WRONG_LOGIN = (
+    "refused the login: check DOMOTICZ_USER and DOMOTICZ_PASSWORD; over plain http it may not be "
+    "allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
+    "trusted networks there, and give no login"
+)
 IMPOSSIBLE_PASSWORD = (
     "needs another password: Domoticz knows no characters beyond Latin-1 (such as the euro sign)"
 )
@@ -1643,10 +1657,9 @@ def warnings_about(
     if abs(float(multiply or 1) - needed) > 0.001 * needed:
         cure = f"give --multiply {needed:.8g}" if needed else make_one
         if display.is_counter and sensor.kind == COUNTER and needed != sensor.factor:
-            cure = (
-                f"if this is the right sensor, make it a {sensor.description} in its Edit dialog, "
-                f"and give --multiply {sensor.factor}"
-            )
+            cure = f"if this is the right sensor, make it a {sensor.description} in its Edit dialog"
+            if multiply != sensor.factor:
+                cure += f", and give --multiply {sensor.factor}"
         yield f"it would show {display.text} for {reading}: {cure}"
         return
     if display.is_counter:
@@ -1732,7 +1745,7 @@ class Domoticz:
             done = f'sensor {idx} "{name}" was made and set up, but has no value'
             self.push(idx, svalue)
         except DomoticzError as error:
-            raise DomoticzError(f"{error}; {done}{'' if error.is_refusal else doubt}") from error
+            raise DomoticzError(f"{done}{'' if error.is_refusal else doubt}: {error}") from error
         return idx
 
     def _dummy_hardware(self) -> int:
@@ -1789,7 +1802,7 @@ class Domoticz:
             query = {"type": OLD_NAMES[call], **params}
         answer = self._ask(query)
         if not answer:
-            raise self._refusal(refusal or f"refuses {call}")
+            raise self._refusal(refusal or f"refused {call}")
         return answer
 
     @cached_property
@@ -1817,7 +1830,10 @@ class Domoticz:
         except Exception as error:  # requests lets through some of urllib3's, http.client's, ssl's
             self._log(f"<- {self.scrub(repr(error))}")
             raise self._error(self._cause_of(error)) from error
-        self._log(f"<- {status} {self.scrub(body.decode('utf-8', 'replace'))[:500]}")
+        text = self.scrub(body.decode("utf-8", "replace"))[:500]
+        if query.get("param", query["type"]).endswith("hardware"):
+            text = f"({len(body)} bytes, which may have passwords of other hardware in them)"
+        self._log(f"<- {status} {text}")
         if status != 200:
             failure = self._refusal if status // 100 == 4 else self._error
             raise failure(f"{self._cause_of_status(status, query)} (HTTP {status})")
@@ -1908,8 +1924,9 @@ class Domoticz:
 
     def _cause_of_status(self, status: int, query: dict[str, Any]) -> str:
         """What an HTTP status means, and what to do."""
-        if status == 401 and not self._password_fits:
-            return IMPOSSIBLE_PASSWORD
+        if status == 401:
+            wrong = WRONG_LOGIN if self._password_fits else IMPOSSIBLE_PASSWORD
+            return wrong if self.has_login else NEEDS_LOGIN
         if status == 403:  # to a push or a look at a sensor, or else while one is made
             return MAY_ONLY_VIEW if "svalue" in query or "rid" in query else NEEDS_ADMIN
         cause = STATUS_CAUSES.get(status) or STATUS_CAUSES.get(status // 100)
@@ -2124,7 +2141,7 @@ def parse(arguments: Arguments = None) -> argparse.Namespace:
     given = {name for name, value in options if value is not None and value is not False}
     if args.list_registers:
         if given - {"list_registers", "json"}:
-            parser.error("--list-registers goes only with --json")
+            parser.error("--list-registers takes no PORT, and of the options only --json")
         return args
     if args.register is None:
         parser.error("PORT and REGISTER are needed, such as /dev/ttyUSB0 60")
@@ -2152,9 +2169,12 @@ def _check_destination(parser: Parser, args: argparse.Namespace) -> None:
         try:
             args.idx = number_between(1, 999999999, int)(args.idx)
         except argparse.ArgumentTypeError as error:
-            parser.error(
-                f"IDX: {error}; only one register per call, and a name with spaces needs quotes"
+            hint = (
+                "a name with spaces needs quotes"
+                if args.create
+                else "Setup > Devices lists them; each command reads one register"
             )
+            parser.error(f"IDX: {error}: {hint}")
     if args.create is not None:
         args.create = args.create.strip()
         if not args.create or re.search("[\0-\x1f\ud800-\udfff]", args.create):

@@ -267,9 +267,18 @@ def test_an_empty_url_is_none_given():
             [PORT, "all", "--protocol", "mc66"],
             "all does not work with mc66: request one of 60 68 74 80",
         ),
-        (["--list-registers", PORT], "--list-registers goes only with --json"),
-        (["--list-registers", "--wait", "5"], "--list-registers goes only with --json"),
-        (["--list-registers", "--wait", "0"], "--list-registers goes only with --json"),
+        (
+            ["--list-registers", PORT],
+            "--list-registers takes no PORT, and of the options only --json",
+        ),
+        (
+            ["--list-registers", "--wait", "5"],
+            "--list-registers takes no PORT, and of the options only --json",
+        ),
+        (
+            ["--list-registers", "--wait", "0"],
+            "--list-registers takes no PORT, and of the options only --json",
+        ),
     ],
     ids=words_of,
 )

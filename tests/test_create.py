@@ -186,7 +186,7 @@ def test_a_name_that_is_taken_makes_nothing(name, version):
     with fake.FakeDomoticz(version=version) as domoticz:
         result = create(domoticz, name=name)
         assert made(domoticz) == []
-    result.failed(7, 'already has a sensor "Heating", idx 12; nothing was made')
+    result.failed(7, "nothing was made: ", 'already has a sensor "Heating", idx 12')
 
 
 @pytest.mark.parametrize("version", ["2025.1", "2022.2"])
@@ -208,7 +208,7 @@ def test_a_name_is_looked_for_in_a_long_list():
                 "Description": "x" * 2000,
             }
             domoticz.devices[str(number)] = device
-        create(domoticz, name="Sensor 499").failed(7, "idx 499; nothing was made")
+        create(domoticz, name="Sensor 499").failed(7, "nothing was made: ", "idx 499")
         assert create(domoticz, name="New").code == 0
 
 
@@ -245,9 +245,9 @@ def test_an_admin_with_a_login():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("gethardware", ["refuses gethardware; nothing was made"]),
-        ("getdevices", ["refuses getdevices; nothing was made"]),
-        ("addhardware", ["refuses addhardware; nothing was made"]),
+        ("gethardware", ["nothing was made: ", "refused gethardware"]),
+        ("getdevices", ["nothing was made: ", "refused getdevices"]),
+        ("addhardware", ["nothing was made: ", "refused addhardware"]),
         ("createdevice", ['the Dummy hardware "Kamstrup" was made, but no sensor']),
         ("setused", ['sensor 17 "New" was made, but not set up', "Type Custom, unit GJ"]),
         ("udevice", ['sensor 17 "New" was made and set up, but has no value']),
@@ -270,7 +270,7 @@ def test_an_idx_that_is_none():
         return "createdevice" in handler.path and fake.answers(200, body)(handler)
 
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
-        line = create(domoticz, name="New").failed(7, "without a valid idx; nothing was made")
+        line = create(domoticz, name="New").failed(7, "nothing was made", "without a valid idx")
     assert UNLESS in line
 
 
@@ -284,7 +284,7 @@ def test_hardware_with_an_idx_that_is_none(idx):
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
         result = create(domoticz, name="New")
         assert made(domoticz) == []
-    result.failed(7, "sent an answer without a valid idx; nothing was made")
+    result.failed(7, "nothing was made: ", "sent an answer without a valid idx")
 
 
 @pytest.mark.parametrize("call", ["gethardware", "getdevices"])
@@ -297,7 +297,7 @@ def test_a_list_that_makes_no_sense_makes_nothing(call, rows):
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
         result = create(domoticz, name="New")
         assert made(domoticz) == []
-    result.failed(7, "sent a list that makes no sense; nothing was made")
+    result.failed(7, "nothing was made: ", "sent a list that makes no sense")
 
 
 UNLESS = "(unless the call arrived all the same: look in Setup > Devices there)"
@@ -410,7 +410,7 @@ def test_cron_line_has_the_url_of_the_environment():
         (["p", "60", "--create", "New", "--dry-run"], "--dry-run does not work"),
         (["p", "60", "--create", "New", "--json"], "--json does nothing with IDX or --create"),
         (["p", "60", "--create", "New", "--insecure"], "--insecure does nothing without https"),
-        (["--list-registers", "--create", "New"], "--list-registers goes only with"),
+        (["--list-registers", "--create", "New"], "--list-registers takes no PORT"),
     ],
     ids=lambda what: " ".join(what) if isinstance(what, list) else "",
 )

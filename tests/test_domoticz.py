@@ -298,7 +298,7 @@ REFUSED = [
 STATUSES = [
     *((status, kr.STATUS_CAUSES[3]) for status in (301, 302, 303, 307, 308)),
     (400, kr.WRONG_PATH),
-    (401, kr.STATUS_CAUSES[401]),
+    (401, kr.NEEDS_LOGIN),
     (403, kr.MAY_ONLY_VIEW),
     (404, kr.WRONG_PATH),
     *((status, http.client.responses[status]) for status in (204, 405, 408, 413, 418, 429, 451)),
@@ -873,8 +873,9 @@ def test_a_refused_login_names_its_causes(push, monkeypatch, login, settings):
     if login:
         log_in(monkeypatch, *login)
     with fake.FakeDomoticz(**settings) as domoticz:
-        line = push(domoticz.url).failed(7, kr.STATUS_CAUSES[401], "(HTTP 401)")
-    for words in ("DOMOTICZ_PASSWORD", "plain http", "trusted networks"):
+        cause = kr.WRONG_LOGIN if login else kr.NEEDS_LOGIN
+        line = push(domoticz.url).failed(7, cause, "(HTTP 401)")
+    for words in ("DOMOTICZ_PASSWORD", "trusted networks"):
         assert words in line
     assert len(domoticz.requests) == 1
     assert domoticz.pushes == []
@@ -1174,6 +1175,18 @@ def test_secrets_show_nowhere_in_the_other_modes(call, meter, monkeypatch, desti
             result = call(meter.port, 60, *destination, "--url", domoticz.url, *verbose)
             assert result.code == 7
             assert_no_secrets(result.out, result.err)
+
+
+@pytest.mark.parametrize("version", ["2025.1", "2022.2"])
+def test_passwords_of_other_hardware_show_nowhere(call, meter, version):
+    hardware = [{**fake.dummy_hardware("3", "MQTT"), "Password": "hunter2", "Extra": "token123"}]
+    with fake.FakeDomoticz(hardware=hardware, version=version) as domoticz:
+        for destination in (["--create", "New"], [12, "--dry-run"]):
+            result = call(meter.port, 60, *destination, "--url", domoticz.url, "-v")
+            assert result.code == 0
+            assert "hunter2" not in result.err
+            assert "token123" not in result.err
+            assert "hardware" in result.err
 
 
 def test_a_password_in_the_librarys_words_shows_nowhere(push, monkeypatch):

@@ -371,7 +371,7 @@ def test_given_up(register, fault):
 def test_silence_mentions_the_newer_protocol(register, echo, error):
     with sim.KmpMeter(echo=echo, baudrate=0) as meter:
         result = read(meter, register, "--wait", 0)
-    result.failed(4, error.seen, "needs no --protocol mc66")
+    result.failed(4, error.seen, "need no --protocol mc66")
 
 
 def test_silence_in_kmp_mentions_this_protocol():
