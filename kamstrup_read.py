@@ -1725,17 +1725,19 @@ class Domoticz:
                     raise self._error(f'already has a sensor "{name}", idx {self._idx_in(device)}')
             doubt = " (unless the call arrived all the same: look in Setup > Devices there)"
             if not hardware:
-                hardware = self._new_idx(
+                answer = self._call(
                     "addhardware", htype=DUMMY_HARDWARE, port=1, name="Kamstrup", enabled="true"
                 )
+                hardware = self._idx_in(answer)
                 done = 'the Dummy hardware "Kamstrup" was made, but no sensor'
-            idx = self._new_idx(
+            answer = self._call(
                 "createdevice",
                 idx=hardware,
                 sensorname=name,
                 sensormappedtype=sensor.kind,
                 sensoroptions=f"1;{sensor.unit}" if sensor.kind == CUSTOM_SENSOR else "",
             )
+            idx = self._idx_in(answer)
             done = (
                 f'sensor {idx} "{name}" was made, but not set up ({sensor.description}), '
                 "and has no value"
@@ -1773,10 +1775,6 @@ class Domoticz:
             used="true",
             options=b64encode(options.encode()).decode(),
         )
-
-    def _new_idx(self, call: str, **params: Any) -> int:
-        """The idx of what a call has made."""
-        return self._idx_in(self._call(call, **params))
 
     def _idx_in(self, row: dict[str, Any]) -> int:
         """The idx in an answer, or in a row of one."""
