@@ -1295,7 +1295,7 @@ class Meter:
             raise UsageError(f"{protocol} has its own baudrates")
         self.wait = known.wait if wait is None else wait
         self.timeout = known.timeout if timeout is None else timeout
-        if not (baudrate > 0 and self.timeout > 0 and self.wait >= 0):  # nor not-a-number
+        if not (baudrate > 0 and self.timeout > 0 and self.wait >= 0):  # NaN is none of it
             raise UsageError("baudrate and timeout must be above 0, and wait at least 0")
         self._line = Line(os.fspath(port), baudrate, known.pause, known.rest, log, progress)
         self._log = log
@@ -1311,7 +1311,7 @@ class Meter:
     def open(self, deadline: float) -> None:
         """Open the port, waiting until the deadline while it is busy. Raises PortError.
 
-        For a program that does something between this and reading, which opens it if need be.
+        read() and read_all() do so themselves: this is for who has something to do in between.
         """
         self._line.open(deadline)
 
