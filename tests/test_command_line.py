@@ -224,6 +224,8 @@ def test_an_unknown_protocol(call):
         "http://*:9",
         "http://host\\x",
         "http://host/%2e",
+        "http://host/<x>",
+        "http://h\u00f6st",
     ],
 )
 def test_wrong_urls(call, url):

@@ -1196,6 +1196,7 @@ def test_a_password_in_the_librarys_words_shows_nowhere(push, monkeypatch):
         for options in ([], ["-v"]):
             result = push(domoticz.url, *options)
             assert result.code == 7
+            assert "gave no valid answer: " in result.err
             assert "12345678" not in result.err
 
 

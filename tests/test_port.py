@@ -52,6 +52,7 @@ import kamstrup_read as kr
         ("/dev/PermissionError", ["/dev/PermissionError does not exist"]),
         ("127.0.0.1:6638", ["a serial server is socket://HOST:PORT (raw TCP)", "rfc2217://HOST"]),
         ("my-pi:6638", ["socket://HOST:PORT"]),
+        ("socket:127.0.0.1:6638", ["a serial server is socket://HOST:PORT"]),
         (
             "tcp://127.0.0.1:6638",
             ["protocol 'tcp' not known; a serial server is socket://HOST:PORT"],
