@@ -381,7 +381,7 @@ class DomoticzError(KamstrupError):
     """Domoticz was not reached, or refused."""
 
     exit_code = 7
-    is_refusal = False  # else the call may have been carried out, and its answer lost
+    is_refusal = False  # True: it was not carried out; False: it may have been, unanswered
 
 
 # --------------------------------------------------------------------------------- 4. KMP frames
@@ -649,7 +649,7 @@ def _parity(byte: int) -> int:
 
 def find_read_out(received: bytes) -> bytes | None:
     """STX groups ETX BCC, once it is complete."""
-    # ETX is 03 with its parity, too.
+    # ETX, 03, has even parity as it is.
     found = re.search(READ_OUT_START + rb"[^\x82\x03]*\x03.", received, re.DOTALL)
     return found[0] if found else None
 
@@ -904,9 +904,9 @@ class Line:
         if data:
             self.received = (self.received + data)[-LONGEST_RECEIVED:]
             self._last_byte = time.monotonic()
-            # ser2net says so, and closes. A register may have such a text, but no frame begins so.
-            refusal = rb"[\r\n -~]*in use"
-            if self.is_network and re.match(refusal, self.received, re.IGNORECASE):
+            # ser2net says so, and closes. What follows a frame's start may be a register's text.
+            says_so = b"in use" in self.received.lower() and GET_REGISTER not in self.received
+            if self.is_network and says_so:
                 raise self._port_failure(OSError("the server says that it is in use"))
         return data
 
@@ -931,7 +931,7 @@ class Line:
             raise self._port_failure(error) from error
 
     def _port_failure(self, error: Exception) -> KamstrupError:
-        """Close the port, which the next attempt reopens; our error for pySerial's exception."""
+        """Close the port (the next attempt reopens it); our error for pySerial's exception."""
         is_gone = not self.is_network and not os.path.exists(str(self._serial.port))
         self.close()
         self.received = b""
@@ -1004,7 +1004,7 @@ def _library_advice(module: str, package: str, error: Exception) -> str:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An exception of pySerial or requests, and those behind it."""
     while error is not None:
-        # termios.error is no OSError, but has what one has.
+        # termios.error is no OSError, but has the same args.
         yield OSError(*error.args) if type(error).__module__ == "termios" else error
         error = error.__context__
 
@@ -1059,7 +1059,7 @@ def _network_opening_error(name: str, error: Exception) -> PortError:
         # The URL makes no sense to pySerial, or the system has no thread for its reader.
         return PortError(f"{name} can't be opened: {reason}")
     else:
-        reason += ": is the serial server running, and is that its address?"
+        reason += "; is the serial server running, and is that its address?"
     return PortBusyError(f"the network port {name} can't be opened: {reason}")
 
 
@@ -1152,7 +1152,7 @@ class Kmp:
     can_read_all = True
     silence_hint = (  # for the user of a silent meter
         "a MULTICAL 401, 66, III or 41 needs --protocol mc66, a 382 or OMNIPOWER --baudrate 9600, "
-        "and all others neither of them"
+        "and all others need neither"
     )
     longest_response = 200  # bytes: 8 registers with 10-byte values, most bytes stuffed
 
@@ -1248,18 +1248,19 @@ class Mc66:
         if found is None:
             raise line.failure_of(request)
         preceding, fields = found
-        stray = preceding.removeprefix(request_text)  # the head's echo
+        # What follows the head's echo, which may have lost its beginning.
+        stray = preceding.rpartition(request_text[1:])[2]
         # A 401 was seen to send an extra character before each string. The rest of something that
-        # was lost would not be there twice; but a digit, or more of them, may be the beginning of
-        # a late response to /#2, whose first field is longer.
-        if stray and (stray != self._stray or not re.fullmatch("[^0-9]", stray)):
+        # was lost would not be there twice; but digits may be the beginning of a late response to
+        # /#2, whose first field is longer.
+        if stray and (stray != self._stray or re.search("[0-9]", stray)):
             self._stray = stray
             raise DamagedResponseError("characters before the ten numbers")
         return fields
 
 
 ATTEMPTS_IN_ALL = 2  # to read a group of registers, before they are requested one by one
-MOST_LATE_RESPONSES = 5  # that may still come: the next one would be 18 s late
+MOST_LATE_RESPONSES = 20  # that may still come; an older one would be over a minute late
 
 # By the name that --protocol takes. A new one needs its frames (before section 7), its class, and
 # its entry here.
@@ -1345,7 +1346,7 @@ class Meter:
         size = self._protocol.registers_per_request
         groups = [numbers[start : start + size] for start in range(0, len(numbers), size)]
         unread: list[int] = []
-        failure = MeterError()  # the last one
+        failure: MeterError  # the last one
         attempts = 0  # any number, until the meter has responded
         deadline = time.monotonic() + self.wait
         while groups:
@@ -1396,7 +1397,7 @@ class Meter:
                 readings = self._protocol.read_once(self._line, registers, self.timeout)
             except AttemptError as failure:
                 self._unanswered = min(self._unanswered + 1, MOST_LATE_RESPONSES)
-                # A day's attempts may be kept: without the frames that they hold.
+                # A day's failures may be kept: without the tracebacks, which hold on to much.
                 failure.__cause__ = failure.__context__ = None
                 failures.append(failure.with_traceback(None))
                 so_far = self._sum_up([failure])
@@ -1489,6 +1490,7 @@ WRONG_LOGIN = (
     "allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
     "trusted networks there, and give no login"
 )
+REFUSALS = (400, 401, 403, 404)  # after which a call was certainly not carried out
 IMPOSSIBLE_PASSWORD = (
     "needs another password: Domoticz knows no characters beyond Latin-1 (such as the euro sign)"
 )
@@ -1818,7 +1820,7 @@ class Domoticz:
         from urllib.parse import urlencode
 
         url = f"{self.url}/json.htm?{urlencode(query)}"
-        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER  # of all sensors
+        longest = LONGEST_LIST if "filter" in query else LONGEST_ANSWER  # filter: of all sensors
         self._log(f"-> GET {url}")
         try:
             self._check_ca_file()
@@ -1829,11 +1831,11 @@ class Domoticz:
             self._log(f"<- {self.scrub(repr(error))}")
             raise self._error(self._cause_of(error)) from error
         text = self.scrub(body.decode("utf-8", "replace"))[:500]
-        if query.get("param", query["type"]).endswith("hardware"):
+        if status == 200 and query.get("param", query["type"]).endswith("hardware"):
             text = f"({len(body)} bytes, which may have passwords of other hardware in them)"
         self._log(f"<- {status} {text}")
         if status != 200:
-            failure = self._refusal if status // 100 == 4 else self._error
+            failure = self._refusal if status in REFUSALS else self._error
             raise failure(f"{self._cause_of_status(status, query)} (HTTP {status})")
         try:
             answer = json.loads(body)
@@ -1887,8 +1889,6 @@ class Domoticz:
         from base64 import b64encode
         from json import dumps
 
-        if not self.has_login:
-            return text
         secrets = []
         for login in (*self._login, b64encode(b":".join(self._login))):
             for coding in ("utf-8", "latin-1"):
@@ -1925,7 +1925,7 @@ class Domoticz:
         if status == 401:
             wrong = WRONG_LOGIN if self._password_fits else IMPOSSIBLE_PASSWORD
             return wrong if self.has_login else NEEDS_LOGIN
-        if status == 403:  # to a push or a look at a sensor, or else while one is made
+        if status == 403:  # to a push or a look at a sensor; else one is to be made
             return MAY_ONLY_VIEW if "svalue" in query or "rid" in query else NEEDS_ADMIN
         cause = STATUS_CAUSES.get(status) or STATUS_CAUSES.get(status // 100)
         if cause:
@@ -1958,7 +1958,8 @@ class Domoticz:
             for kind, reason in reasons.items():
                 if isinstance(cause, kind):
                     return reason
-        return f"gave no valid answer: {self.scrub(_reason(error))}"
+        what = "can't be reached" if _system_error(error) else "gave no valid answer"
+        return f"{what}: {self.scrub(_reason(error))}"
 
     def _cause_of_certificate(self, error: BaseException) -> str:
         """Why the certificate can't be verified, in OpenSSL's words, and what to do."""
@@ -2318,7 +2319,7 @@ def print_registers(as_json: bool) -> None:
 def print_all(meter: Meter, as_json: bool) -> None:
     """Print every known register that the meter has, each as soon as it is read.
 
-    Once one is printed, what keeps others from being read is reported, and no error.
+    Once one is printed, a failure to read others goes to stderr, and is no error.
     """
     registers = known_registers()
     count = 0

@@ -326,6 +326,15 @@ def test_what_is_carried_out_while_its_answer_is_lost(call, words, answer):
         create(domoticz, name="New").failed(7, f"{words} {UNLESS}")
 
 
+@pytest.mark.parametrize("status", [408, 429, 499])
+def test_a_status_that_is_no_refusal_is_not_certain(status):
+    with fake.FakeDomoticz() as domoticz:
+        domoticz.trouble = lambda handler: (
+            "createdevice" in handler.path and fake.answers(status)(handler)
+        )
+        create(domoticz, name="New").failed(7, f"nothing was made {UNLESS}")
+
+
 def test_what_is_refused_is_certain():
     with fake.FakeDomoticz(hardware=[], trouble=None) as domoticz:
         domoticz.trouble = lambda handler: (

@@ -626,8 +626,8 @@ def test_the_system_refuses_a_socket(push, pauses, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(connection, "create_connection", refuse)
-    line = push("http://127.0.0.1:9").failed(7, "Domoticz at http://127.0.0.1:9")
-    assert os.strerror(number) in line
+    words = f"Domoticz at http://127.0.0.1:9 can't be reached: {os.strerror(number)}"
+    push("http://127.0.0.1:9").failed(7, words)
 
 
 def test_without_threads_a_push_goes_on(push, monkeypatch):

@@ -423,7 +423,7 @@ def test_noise_before_a_data_string(before):
     assert fields_of(before + STRING)[0] == "0507109"
 
 
-@pytest.mark.parametrize("before", ["t", "-", " "])
+@pytest.mark.parametrize("before", ["t", "-", " ", "tt", "/#1t"])
 def test_a_stray_character_before_a_data_string_is_refused_once(monkeypatch, before):
     port = connect_mc66(monkeypatch, before=sim.even(before))
     assert str(kr.Meter("port", "mc66").read("T1")) == "68.11 C"
@@ -432,8 +432,15 @@ def test_a_stray_character_before_a_data_string_is_refused_once(monkeypatch, bef
         kr.Meter("port", "mc66", wait=0).read("T1")
 
 
-@pytest.mark.parametrize("before", ["0", "tt", "1234567 "])
-def test_more_than_a_stray_character_is_always_refused(monkeypatch, before):
+@pytest.mark.parametrize("before", ["#1", "/#1", "//#1", "t/#1"])
+def test_an_echo_may_have_lost_its_beginning(monkeypatch, before):
+    port = connect_mc66(monkeypatch, before=sim.even(before))
+    assert str(kr.Meter("port", "mc66").read("T1")) == "68.11 C"
+    assert len(port.requests) == 1
+
+
+@pytest.mark.parametrize("before", ["0", "1", "1234567 ", "/#10000", "#10"])
+def test_digits_before_a_data_string_are_always_refused(monkeypatch, before):
     connect_mc66(monkeypatch, before=sim.even(before))
     with pytest.raises(kr.DamagedResponseError, match="characters before the ten numbers"):
         kr.Meter("port", "mc66").read("T1")
