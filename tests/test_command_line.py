@@ -232,6 +232,23 @@ def test_wrong_urls(call, url):
     call(*PUSH, "--url", url).failed(2, f"must look like {kr.DEFAULT_URL}")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host.:80",
+        "http://host:",
+        "http://my_pi",
+        "https://my-pi.local/domoticz",
+        "http://[::1]:8080",
+        "http://[::ffff:1.2.3.4]",
+        "https://host/~a+b,c:d;e=f!$&'()*/x",
+    ],
+)
+def test_right_urls(url):
+    args = kr.parse([*PUSH, "--url", url])
+    assert kr.domoticz_from(args, print).url == url
+
+
 def test_a_login_in_the_url(call):
     line = call(*PUSH, "--url", "http://meter:hush@host").failed(
         2, "a login does not go into the URL"
