@@ -322,7 +322,8 @@ def test_twenty_jobs():
         for number, job in jobs:
             finish(job, limit=300).printed(expected[number])
         assert meter.too_early == 0
-        assert [what for _, what, _ in meter.log] == ["received", "sent"] * 20
+    # Once the meter has ended: it notes what it has sent when that may have been printed already.
+    assert [what for _, what, _ in meter.log] == ["received", "sent"] * 20
 
 
 def test_a_killed_job_blocks_nobody():
