@@ -242,17 +242,17 @@ def register_id(name: RegisterName) -> int:
         raise UsageError(f"{name!r} is not a register: PORT comes first, then REGISTER")
     symbol = _plain_symbol(text)
     symbol = ALIASES.get(symbol, symbol)
-    for known in known_registers().values():
+    registers = known_registers()
+    for known in registers.values():
         if known.symbol and _plain_symbol(known.symbol) == symbol:
             return known.id
-    choices = " or ".join(_suggestions(text.split())[:3])
+    choices = " or ".join(_suggestions(registers, text.split())[:3])
     hint = f"did you mean {choices}?" if choices else "heat is usually E1, and hot tap water VA;"
     raise UsageError(f"no register {name!r}: {hint} --list-registers shows all")
 
 
-def _suggestions(words: list[str]) -> list[str]:
+def _suggestions(registers: dict[int, Register], words: list[str]) -> list[str]:
     """The registers that have every word in their symbol or description, most wanted first."""
-    registers = known_registers()
     suggestions = []
     for number in dict.fromkeys([*WANTED_REGISTERS, *registers]):
         known = registers[number]
@@ -1312,7 +1312,7 @@ class Meter:
     def open(self, deadline: float) -> None:
         """Open the port, waiting until the deadline while it is busy. Raises PortError.
 
-        read() and read_all() do so themselves: this is for who has something to do in between.
+        read() and read_all() do so themselves: call it only to do something in between.
         """
         self._line.open(deadline)
 
@@ -1481,6 +1481,7 @@ STATUS_CAUSES = {  # what an HTTP status, or its first digit, means, and what to
     3: "redirects elsewhere: give the final address as --url",
     5: "reports an internal error, or a proxy in front of it does",
 }
+REFUSALS = (400, 401, 403, 404)  # after which a call was certainly not carried out
 NEEDS_LOGIN = (
     "needs a login: set and export DOMOTICZ_USER and DOMOTICZ_PASSWORD, or add this computer to "
     "the trusted networks in Setup > Settings > Security"
@@ -1490,7 +1491,6 @@ WRONG_LOGIN = (
     "allowed (use https, or allow it in Setup > Settings > Security); or add this computer to the "
     "trusted networks there, and give no login"
 )
-REFUSALS = (400, 401, 403, 404)  # after which a call was certainly not carried out
 IMPOSSIBLE_PASSWORD = (
     "needs another password: Domoticz knows no characters beyond Latin-1 (such as the euro sign)"
 )

@@ -96,6 +96,21 @@ def run(*args: object, env: dict[str, str] | None = None, limit: float = LIMIT) 
     return result
 
 
+def python(code: str, *arguments: str, **variables: str) -> Result:
+    """Run Python code as somebody's script beside the module; a traceback is no failure."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=environment(**variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr, 0.0)
+
+
 def start(
     *args: object,
     env: dict[str, str] | None = None,

@@ -264,6 +264,9 @@ def test_an_empty_url_is_none_given():
 # Options
 
 
+ONLY_JSON = "--list-registers takes no PORT, and of the options only --json"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -286,18 +289,9 @@ def test_an_empty_url_is_none_given():
             [PORT, "all", "--protocol", "mc66"],
             "all does not work with mc66: request one of 60 68 74 80",
         ),
-        (
-            ["--list-registers", PORT],
-            "--list-registers takes no PORT, and of the options only --json",
-        ),
-        (
-            ["--list-registers", "--wait", "5"],
-            "--list-registers takes no PORT, and of the options only --json",
-        ),
-        (
-            ["--list-registers", "--wait", "0"],
-            "--list-registers takes no PORT, and of the options only --json",
-        ),
+        (["--list-registers", PORT], ONLY_JSON),
+        (["--list-registers", "--wait", "5"], ONLY_JSON),
+        (["--list-registers", "--wait", "0"], ONLY_JSON),
     ],
     ids=words_of,
 )

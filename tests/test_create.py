@@ -26,6 +26,12 @@ from program import run
 import kamstrup_read as kr
 
 VALUE = b"\x00\x00\x3f\x6b"  # 16235
+UNLESS = "(unless the call arrived all the same: look in Setup > Devices there)"
+
+
+def only(call: str, trouble: fake.Trouble) -> fake.Trouble:
+    """The trouble, with this call alone."""
+    return lambda handler: f"param={call}" in handler.path and trouble(handler)
 
 
 def create(domoticz, *arguments, name="Heating", register=60, registers=None, env=None):
@@ -265,10 +271,8 @@ def test_what_fails_half_way_is_reported(call, words):
 
 
 def test_an_idx_that_is_none():
-    def trouble(handler: fake.Handler) -> bool:
-        body = json.dumps({"status": "OK", "idx": "../1"}).encode()
-        return "createdevice" in handler.path and fake.answers(200, body)(handler)
-
+    body = json.dumps({"status": "OK", "idx": "../1"}).encode()
+    trouble = only("createdevice", fake.answers(200, body))
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
         line = create(domoticz, name="New").failed(7, "nothing was made", "without a valid idx")
     assert UNLESS in line
@@ -276,11 +280,9 @@ def test_an_idx_that_is_none():
 
 @pytest.mark.parametrize("idx", ["\ud800", [1, "x"], None, 0, "2&x=1"])
 def test_hardware_with_an_idx_that_is_none(idx):
-    def trouble(handler: fake.Handler) -> bool:
-        row = {"Type": 15, "Enabled": "true", "idx": idx}
-        body = json.dumps({"status": "OK", "result": [row]}).encode()
-        return "gethardware" in handler.path and fake.answers(200, body)(handler)
-
+    row = {"Type": 15, "Enabled": "true", "idx": idx}
+    body = json.dumps({"status": "OK", "result": [row]}).encode()
+    trouble = only("gethardware", fake.answers(200, body))
     with fake.FakeDomoticz(trouble=trouble) as domoticz:
         result = create(domoticz, name="New")
         assert made(domoticz) == []
@@ -290,17 +292,11 @@ def test_hardware_with_an_idx_that_is_none(idx):
 @pytest.mark.parametrize("call", ["gethardware", "getdevices"])
 @pytest.mark.parametrize("rows", ['"x"', "{}", "null", '["x"]', "5"])
 def test_a_list_that_makes_no_sense_makes_nothing(call, rows):
-    def trouble(handler: fake.Handler) -> bool:
-        body = f'{{"status":"OK","result":{rows}}}'.encode()
-        return f"param={call}" in handler.path and fake.answers(200, body)(handler)
-
-    with fake.FakeDomoticz(trouble=trouble) as domoticz:
+    body = f'{{"status":"OK","result":{rows}}}'.encode()
+    with fake.FakeDomoticz(trouble=only(call, fake.answers(200, body))) as domoticz:
         result = create(domoticz, name="New")
         assert made(domoticz) == []
     result.failed(7, "nothing was made: ", "sent a list that makes no sense")
-
-
-UNLESS = "(unless the call arrived all the same: look in Setup > Devices there)"
 
 
 @pytest.mark.parametrize("answer", [None, fake.answers(500), fake.answers(200, b"<html>")])
@@ -328,18 +324,13 @@ def test_what_is_carried_out_while_its_answer_is_lost(call, words, answer):
 
 @pytest.mark.parametrize("status", [408, 429, 499])
 def test_a_status_that_is_no_refusal_is_not_certain(status):
-    with fake.FakeDomoticz() as domoticz:
-        domoticz.trouble = lambda handler: (
-            "createdevice" in handler.path and fake.answers(status)(handler)
-        )
+    with fake.FakeDomoticz(trouble=only("createdevice", fake.answers(status))) as domoticz:
         create(domoticz, name="New").failed(7, f"nothing was made {UNLESS}")
 
 
 def test_what_is_refused_is_certain():
-    with fake.FakeDomoticz(hardware=[], trouble=None) as domoticz:
-        domoticz.trouble = lambda handler: (
-            "udevice" in handler.path and fake.answers(403, b"")(handler)
-        )
+    trouble = only("udevice", fake.answers(403))
+    with fake.FakeDomoticz(hardware=[], trouble=trouble) as domoticz:
         line = create(domoticz, name="New").failed(7, "made and set up, but has no value")
     assert "unless" not in line
 

@@ -34,26 +34,11 @@ import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
 import soak
-from program import LIMIT, ROOT, Result, command, environment, run
+from program import LIMIT, command, environment, python, run
 
 import kamstrup_read as kr
 
 HEAT = kr.Reading(60, Decimal("16.235"), "GJ")
-
-
-def python(code: str, *arguments: str, **variables: str) -> Result:
-    """Run Python code as somebody's script beside the module; a traceback is no failure."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=LIMIT,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr, 0.0)
 
 
 # read_register and Meter

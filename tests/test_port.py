@@ -33,7 +33,7 @@ import fake_domoticz as fake
 import pytest
 import serial
 import simulated_meter as sim
-from program import PROGRAM, ROOT, SLACK, command, environment, finish, run, start
+from program import PROGRAM, command, environment, finish, python, run, start
 
 import kamstrup_read as kr
 
@@ -221,26 +221,13 @@ def test_settings_of_the_port(monkeypatch, port, limit):
     assert opened == [limit]
 
 
-def run_with_short_time_limits(port: str) -> str:
-    """A reading in a process of its own, which must end; what it says then."""
-    code = """
+# A call with time limits that a test can wait for; the arguments follow.
+SHORT_TIME_LIMITS = """
 import sys
 import kamstrup_read as kr
 kr.OPEN_TIMEOUT = kr.WRITE_TIMEOUT = 1.0
 sys.exit(kr.main(sys.argv[1:]))
 """
-    call = [sys.executable, "-c", code, port, "60", "--wait", "0"]
-    done = subprocess.run(
-        call,
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=2 * SLACK,
-        check=False,
-    )
-    assert done.returncode == kr.PortError.exit_code, done.stderr
-    return done.stderr
 
 
 def test_a_log_that_nobody_reads(tmp_path):
@@ -248,7 +235,8 @@ def test_a_log_that_nobody_reads(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with sim.KmpMeter() as meter:
         url = f"spy://{meter.port}?file={tmp_path / 'pipe'}"
-        assert f"{url} can't be opened: no answer for 1 s" in run_with_short_time_limits(url)
+        result = python(SHORT_TIME_LIMITS, url, "60", "--wait", "0")
+    result.failed(3, f"{url} can't be opened: no answer for 1 s")
 
 
 def test_loop_is_nothing_but_echo():
@@ -268,12 +256,11 @@ def test_output_that_is_stopped(url):
     termios.tcflow(slave, termios.TCOOFF)
     port = url.format(os.ttyname(slave))
     try:
-        line = run_with_short_time_limits(port)
+        result = python(SHORT_TIME_LIMITS, port, "60", "--wait", "0")
     finally:
         os.close(slave)
         os.close(master)
-    assert f"the connection to {port} was lost" in line
-    assert "imeout" in line
+    result.failed(3, f"the connection to {port} was lost", "imeout")
 
 
 # Busy
