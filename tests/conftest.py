@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import sys
 
 import pytest
@@ -13,10 +12,8 @@ from program import CLEARED, ROOT
 sys.path.insert(0, str(ROOT))
 
 # Generated examples may take long on a slow computer; what they show does not depend on that.
-settings.register_profile(
-    "slow computers", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("slow computers")
+settings.register_profile("slow", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("slow")
 
 TEST_LIMIT = 300.0  # s: what hangs in this process ends it, and says where
 
@@ -32,5 +29,4 @@ def time_limit():
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that call the program's functions in this process."""
     for name in CLEARED:
-        if name in os.environ:
-            monkeypatch.delenv(name)
+        monkeypatch.delenv(name, raising=False)

@@ -1,32 +1,40 @@
-"""A serial port and a clock that move only when the program looks at them.
-
-Nothing here waits, so times are exact on any computer.
-"""
+"""A serial port and a clock that move only when the program looks: times are exact anywhere."""
 
 from __future__ import annotations
 
-import heapq
+import bisect
+import math
 from collections.abc import Iterable
 from typing import Callable
 
 import pytest
+import serial
 
 import kamstrup_read as kr
 
 BITS_PER_CHARACTER = 11
 Chunks = Iterable["tuple[float, bytes]"]  # s after the request has left, bytes
+Respond = Callable[[bytes, int], Chunks]  # called with each request, and how many came before it
 
 
 class FakeClock:
-    """Stands in for the module `time`. tick: s that each look at it takes."""
+    """Stands in for the module `time`. tick: s that each look at it takes.
 
-    def __init__(self, tick: float = 0.0) -> None:
+    stops: s for which this process is stopped, by the number of the look that it follows.
+    """
+
+    def __init__(self) -> None:
         self.now = 1000.0
-        self.tick = tick
+        self.tick = 0.0
+        self.looks = 0
+        self.stops: dict[int, float] = {}
 
     def monotonic(self) -> float:
         self.now += self.tick
-        return self.now
+        seen = self.now
+        self.now += self.stops.get(self.looks, 0.0)
+        self.looks += 1
+        return seen
 
     def sleep(self, seconds: float) -> None:
         assert seconds >= 0
@@ -36,24 +44,31 @@ class FakeClock:
 class FakeSerial:
     """Stands in for pySerial's port; the meter behind it is a function.
 
-    respond: called with each request and how many came before it; returns what comes back, as (s
-    after the request's last byte has left, bytes). Each byte takes its time on the wire.
-
-    requests: (when the first byte left, request); reads: how often it was read.
+    requests: (when the first byte left, request); openings: when it was opened, or should have
+    been; quiet: s without a byte on the line before each request.
     """
 
-    port = "/dev/null"  # always there
-    timeout = kr.POLL_INTERVAL
-
-    def __init__(self, clock: FakeClock, respond: Callable[[bytes, int], Chunks]) -> None:
+    def __init__(self, clock: FakeClock, respond: Respond) -> None:
         self.clock = clock
         self.respond = respond
         self.baudrate = 1200
+        self.is_open = False
         self.echo = False
         self.requests: list[tuple[float, bytes]] = []
-        self.reads = 0
-        self.last_byte = 0.0  # when it came or left
+        self.openings: list[float] = []
+        self.quiet: list[float] = []
+        self.last_byte = float("-inf")  # when it came or left
         self._arriving: list[tuple[float, int, int]] = []  # when, order, byte
+        self._delivered = 0.0  # when the last response ends
+
+    def open(self, name: str, **options: object) -> FakeSerial:
+        """What pySerial's serial_for_url does."""
+        assert not self.is_open, "it was not closed"
+        self.is_open = True
+        self.openings.append(self.clock.now)
+        self.options = options
+        self.baudrate, self.timeout = options["baudrate"], options["timeout"]
+        return self
 
     def byte_time(self) -> float:
         return BITS_PER_CHARACTER / self.baudrate
@@ -62,50 +77,49 @@ class FakeSerial:
         """Let bytes come, the first of them at this time."""
         for at, byte in enumerate(data):
             item = (when + at * self.byte_time(), len(self._arriving) + at, byte)
-            heapq.heappush(self._arriving, item)
+            bisect.insort(self._arriving, item)
+
+    def deliver(self, when: float, response: bytes) -> None:
+        """Let a response come at this time, or once the one before it is over."""
+        when = max(when, self._delivered)
+        self._delivered = when + len(response) * self.byte_time()
+        self.add(when, response)
 
     def write(self, data: bytes) -> int:
+        self.quiet.append(self.clock.now - self.last_byte)
         self.requests.append((self.clock.now, data))
         if self.echo:
             self.add(self.clock.now + self.byte_time(), data)
-        left = self.clock.now + len(data) * self.byte_time()
-        self.last_byte = left
+        left = self.last_byte = self.clock.now + len(data) * self.byte_time()
         for delay, response in self.respond(data, len(self.requests) - 1):
-            self.add(left + delay, response)
+            self.deliver(left + delay, response)
         return len(data)
 
     @property
     def in_waiting(self) -> int:
-        if not self._arriving or self._arriving[0][0] > self.clock.now:
-            return 0
-        return sum(when <= self.clock.now for when, _, _ in self._arriving)
+        return bisect.bisect(self._arriving, (self.clock.now, math.inf))
 
     def read(self, size: int) -> bytes:
-        self.reads += 1
         end = self.clock.now + self.timeout
         data = bytearray()
         while len(data) < size and self._arriving and self._arriving[0][0] <= end:
-            when, _, byte = heapq.heappop(self._arriving)
+            when, _, byte = self._arriving.pop(0)
             self.clock.now = max(self.clock.now, when)
-            self.last_byte = when
+            self.last_byte = max(self.last_byte, when)
             data.append(byte)
         if len(data) < size:
             self.clock.now = end
         return bytes(data)
 
     def close(self) -> None:
-        pass
+        self.is_open = False
 
 
 def connect(
-    monkeypatch: pytest.MonkeyPatch,
-    respond: Callable[[bytes, int], Chunks],
-    tick: float = 0.0,
-    kind: type[FakeSerial] = FakeSerial,
+    monkeypatch: pytest.MonkeyPatch, respond: Respond, kind: type[FakeSerial] = FakeSerial
 ) -> FakeSerial:
     """Let the program find this port and this clock, whatever port it opens."""
-    clock = FakeClock(tick)
-    port = kind(clock, respond)
-    monkeypatch.setattr(kr, "time", clock)
-    monkeypatch.setattr(kr, "_open_serial", lambda _name, _baudrate: port)
+    port = kind(FakeClock(), respond)
+    monkeypatch.setattr(kr, "time", port.clock)
+    monkeypatch.setattr(serial, "serial_for_url", port.open)
     return port

@@ -8,38 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = ROOT / "kamstrup_read.py"
 PREFIX = "kamstrup_read: "
 
-# Seconds that starting Python and waking up may take on a slow computer with other work. A test
-# that needs to be more exact uses a clock of its own (fake_serial.py), or counts requests.
-SLACK = 30.0
 LIMIT = 120.0  # s, after which the program hangs
 
-PROXY_VARIABLES = (
-    "http_proxy",
-    "https_proxy",
-    "all_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-)
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+PROXY_VARIABLES += tuple(name.upper() for name in PROXY_VARIABLES)
 # What changes the ways of the program, of its libraries, or of Python itself.
 CLEARED = (
-    "DOMOTICZ_URL",
-    "DOMOTICZ_USER",
-    "DOMOTICZ_PASSWORD",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    *PROXY_VARIABLES,
-    "PYTHONUNBUFFERED",
-    "PYTHONWARNINGS",
-    "PYTHONDEVMODE",
-    "COLUMNS",
-    "FORCE_COLOR",
+    *("DOMOTICZ_URL", "DOMOTICZ_USER", "DOMOTICZ_PASSWORD"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", *PROXY_VARIABLES),
+    *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONDEVMODE", "COLUMNS", "FORCE_COLOR"),
 )
 
 
@@ -81,34 +64,12 @@ def command(*args: object) -> list[str]:
 
 def run(*args: object, env: dict[str, str] | None = None, limit: float = LIMIT) -> Result:
     """Run the program to its end; fails if that takes longer than `limit` s."""
-    begun = time.monotonic()
-    done = subprocess.run(
-        command(*args),
-        env=environment(**(env or {})),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=limit,
-        check=False,
-    )
-    result = Result(done.returncode, done.stdout, done.stderr, time.monotonic() - begun)
-    assert "Traceback" not in result.err, result.err
-    return result
+    return finish(start(*args, env=env), limit)
 
 
-def python(code: str, *arguments: str, **variables: str) -> Result:
+def python(code: str, *arguments: object, **variables: str) -> Result:
     """Run Python code as somebody's script beside the module; a traceback is no failure."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        env=environment(**variables),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=LIMIT,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout, done.stderr, 0.0)
+    return _result(_popen(["-c", code, *arguments], variables, cwd=ROOT), LIMIT)
 
 
 def start(
@@ -117,20 +78,41 @@ def start(
     sigint: signal.Handlers = signal.SIG_DFL,
 ) -> subprocess.Popen[str]:
     """Start the program, and go on. It begins with this handler, whatever this process has."""
+    words = command(*args)[1:]
+    return _popen(words, env or {}, preexec_fn=lambda: signal.signal(signal.SIGINT, sigint))
+
+
+def finish(job: subprocess.Popen[str], limit: float = LIMIT) -> Result:
+    """Wait for a started program; fails if it takes longer than `limit` s from now on."""
+    result = _result(job, limit)
+    assert "Traceback" not in result.err, result.err
+    return result
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens soon in another thread or process."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.01)
+
+
+def _popen(words: list[object], variables: dict[str, str], **options) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*args),
-        env=environment(**(env or {})),
+        [sys.executable, *map(str, words)],
+        env=environment(**variables),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
-        preexec_fn=lambda: signal.signal(signal.SIGINT, sigint),  # noqa: PLW1509
+        **options,
     )
 
 
-def finish(job: subprocess.Popen[str], limit: float = LIMIT) -> Result:
-    """Wait for a started program."""
+def _result(job: subprocess.Popen[str], limit: float) -> Result:
     begun = time.monotonic()
-    out, err = job.communicate(timeout=limit)
-    assert "Traceback" not in err, err
+    try:
+        out, err = job.communicate(timeout=limit)
+    finally:
+        job.kill()  # if it hangs
     return Result(job.returncode, out, err, time.monotonic() - begun)

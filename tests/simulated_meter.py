@@ -28,21 +28,19 @@ import termios
 import threading
 import time
 import tty
-from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Any, Callable, TypeVar
+from collections.abc import Iterable
+from typing import Any, Callable
 
 DATA = pathlib.Path(__file__).parent / "data"
 BITS_PER_CHARACTER = 11  # on the line: start, 8 data (or 7 and parity), 2 stop
 REST = 1.6  # s: after silence or damage a KMP meter discards requests for so long
 POLL = 0.01  # s between two looks at the port
 IN_TRANSIT = 0.01  # s that bytes may take from one end of a pseudo-terminal to the other
-SPEEDS = {termios.B300: 300, termios.B1200: 1200, termios.B9600: 9600}
+SPEEDS = {termios.B300: 300, termios.B1200: 1200}
 
 Chunks = Iterable[tuple[float, bytes]]  # s to wait, then bytes to send
 Fault = Callable[["Line", bytes, bytes], Chunks]  # meter, request, right response; as on the line
 Registers = dict[int, tuple[int, int, bytes]]  # by id: unit id, sign and exponent, value
-AnyLine = TypeVar("AnyLine", bound="Line")
 
 
 class Line:
@@ -53,9 +51,7 @@ class Line:
 
     port: the device to open.
     log: (monotonic time of the last byte, "received" or "sent", bytes).
-    received_at: monotonic time at which each whole request had been received, at the latest.
-    quiet_times: s without a byte before each of these, at the most (before the first: infinite).
-    too_early: how many of these came before the meter accepted requests again.
+    too_early: how many requests came before the meter accepted requests again.
 
     On a busy computer this thread may wake late. All it knows is that a request was sent after
     the port was last found empty, and before the request was read: it assumes what is best for
@@ -74,8 +70,6 @@ class Line:
         self.pace = pace
         self.echo = echo
         self.log: list[tuple[float, str, bytes]] = []
-        self.received_at: list[float] = []
-        self.quiet_times: list[float] = []
         self.too_early = 0
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
@@ -83,8 +77,7 @@ class Line:
         self.port = os.ttyname(self.slave)
         self.stopped = False
         self._stop, self._stopper = socket.socketpair()
-        self._thread: threading.Thread | None = None
-        self._delayed: deque[tuple[float, Chunks]] = deque()
+        self._thread = threading.Thread(target=self.serve, daemon=True)
         # The bytes just read were written between these times, at one of these speeds.
         self._empty_at = self._read_at = time.monotonic()
         self._speed_when_empty = self._speed_when_read = 0
@@ -113,24 +106,16 @@ class Line:
         if self._sent <= self._empty_at:  # otherwise the request may have come before that
             # Who gave up on a damaged response may have done so before a late computer sent it.
             last_byte = max(last_byte, self._on_time if self._rest else self._sent)
-        quiet = self._read_at - last_byte
-        self.quiet_times.append(quiet)
-        self.received_at.append(self._read_at + size * self.byte_time())
-        if quiet < self._rest:
+        if self._read_at - last_byte < self._rest:
             self.too_early += 1
             return False
         self._received = self._clock = self._empty_at - IN_TRANSIT + size * self.byte_time()
         return True
 
     def respond(self, request: bytes, response: bytes, baudrate: int | None = None) -> bytes:
-        """Send what the next fault makes of the response; return what was sent."""
-        fault = next(self.faults, self.always)
-        return self.send_chunks(fault(self, request, response), baudrate)
-
-    def send_chunks(self, chunks: Chunks, baudrate: int | None = None) -> bytes:
-        """Send (pause, bytes) after (pause, bytes); an unpaced line keeps the pauses."""
+        """Send what the next fault makes of the response, with its pauses; return what was sent."""
         sent = bytearray()
-        for pause, data in chunks:
+        for pause, data in next(self.faults, self.always)(self, request, response):
             self.pause(pause)
             if self.stopped:
                 break
@@ -184,8 +169,6 @@ class Line:
             else:
                 self._empty_at, self._speed_when_empty = looked_at, speed
                 self._is_readable(within=POLL)
-            while self._delayed and self._delayed[0][0] <= time.monotonic():
-                self.send_chunks(self._delayed.popleft()[1])
 
     def _is_readable(self, within: float) -> bool:
         ready, _, _ = select.select([self.master, self._stop.fileno()], [], [], within)
@@ -214,37 +197,25 @@ class Line:
             time.sleep(POLL)
         time.sleep(IN_TRANSIT)
 
-    def send_later(self, due: float, chunks: Chunks) -> None:
-        """Send at the monotonic time `due`, and receive until then."""
-        self._delayed.append((due, chunks))
-
     def unplug(self) -> None:
         """Pull the head out of the computer: the port vanishes."""
-        if self.stopped:
-            return
-        self.stopped = True
-        self._stopper.send(b"x")
-        self._join()
-        os.close(self.master)  # the other end stays open: so nobody else gets the port's name
+        if not self.stopped:
+            self.stopped = True
+            self._stopper.send(b"x")
+            if self._thread is not threading.current_thread():
+                self._thread.join(5)
+            os.close(self.master)  # the other end stays open: so nobody else gets the port's name
 
-    def stop(self) -> None:
-        self.unplug()
-        self._join()
-        os.close(self.slave)
-        self._stop.close()
-        self._stopper.close()
-
-    def _join(self) -> None:
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(5)
-
-    def __enter__(self: AnyLine) -> AnyLine:
-        self._thread = threading.Thread(target=self.serve, daemon=True)
+    def __enter__(self) -> Any:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        self.unplug()
+        self._thread.join(5)
+        os.close(self.slave)
+        self._stop.close()
+        self._stopper.close()
 
 
 # ---------------------------------------------------------------- KMP frames and registers
@@ -297,24 +268,17 @@ def block(register: int, unit: int, sign_exponent: int, value: bytes) -> bytes:
     return register.to_bytes(2, "big") + bytes((unit, len(value), sign_exponent)) + value
 
 
-def blocks_of(content: bytes) -> Registers:
-    """The registers in the content of a GetRegister response."""
-    registers = {}
-    data = content[2:]
-    while data:
-        registers[int.from_bytes(data[:2], "big")] = (data[2], data[4], data[5 : 5 + data[3]])
-        data = data[5 + data[3] :]
-    return registers
-
-
 def recorded(meter: str) -> Registers:
     """The registers in the recorded responses of a real meter, the latest of each."""
     registers: Registers = {}
     for row in json.loads((DATA / "kmp-frames.json").read_text()):
         if row["kind"] == "real" and row["direction"] == "response" and meter in row["meter"]:
-            content = content_of(bytes.fromhex(row["wire_hex"]), 0x40)
-            if content is not None and content[1] == 0x10:
-                registers.update(blocks_of(content))
+            content = content_of(bytes.fromhex(row["wire_hex"]), 0x40) or b"\x3f\x10"
+            data = content[2:] if content[1] == 0x10 else b""
+            while data:
+                register, end = int.from_bytes(data[:2], "big"), 5 + data[3]
+                registers[register] = (data[2], data[4], data[5:end])
+                data = data[end:]
     return registers
 
 
@@ -347,11 +311,7 @@ def example() -> Registers:
     }
 
 
-METERS: dict[str, Callable[[], Registers]] = {
-    "example": example,
-    "403": lambda: recorded("403"),
-    "601": lambda: recorded("601"),
-}
+RECORDED = ("403", "601")
 
 
 # ---------------------------------------------------------------- faults
@@ -365,9 +325,9 @@ def silence(_meter: Line, _request: bytes, _response: bytes) -> Chunks:
     return []
 
 
-def instead(data: bytes, pause: float = 0) -> Fault:
+def instead(data: bytes) -> Fault:
     """Send something else."""
-    return lambda _meter, _request, _response: [(pause, data)]
+    return changed_bytes(lambda _response: data)
 
 
 def late(seconds: float) -> Fault:
@@ -395,19 +355,14 @@ def flip(at: int, bit: int = 0) -> Fault:
     return changed_bytes(flipped)
 
 
-def _half(response: bytes) -> bytes:
-    return response[: len(response) // 2]
-
-
-cut = changed_bytes(_half)
-restart = changed_bytes(lambda response: _half(response) + response)
+cut = changed_bytes(lambda response: response[: len(response) // 2])
+restart = changed_bytes(lambda response: response[: len(response) // 2] + response)
 twice = changed_bytes(lambda response: response + response)
 
 
 def noise_without_end(_meter: Line, _request: bytes, _response: bytes) -> Chunks:
-    generator = random.Random(1)
     while True:
-        yield 0.002, bytes(generator.choice((0x01, 0x55, 0x40, 0xC0, 0xFE)) for _ in range(3))
+        yield 0.002, b"\x01\x55\x40\xc0\xfe"
 
 
 def drip(_meter: Line, _request: bytes, response: bytes) -> Chunks:
@@ -419,16 +374,16 @@ def drip(_meter: Line, _request: bytes, response: bytes) -> Chunks:
 
 
 def rubbish(size: int = 100_000) -> Fault:
-    return instead(bytes(random.Random(2).randrange(256) for _ in range(size)))
+    return instead(random.Random(2).randbytes(size))
 
 
-def unplug(after: float = 0.0, bytes_before: int = 0) -> Fault:
-    """The head is pulled out, maybe in the middle of the response."""
+def unplug(after: float = 0.0) -> Fault:
+    """The head is pulled out before the response."""
 
-    def unplugged(meter: Line, _request: bytes, response: bytes) -> Chunks:
-        yield 0, response[:bytes_before]
+    def unplugged(meter: Line, _request: bytes, _response: bytes) -> Chunks:
         meter.pause(after)
         meter.unplug()
+        return []
 
     return unplugged
 
@@ -454,14 +409,6 @@ def poison(*registers: int) -> Fault:
 
 empty = changed(lambda content: content[:2])
 
-KMP_FAULTS: dict[str, Fault] = {
-    "crc": bad_crc,
-    "register": changed(lambda content: content[:2] + b"\x00\x99" + content[4:]),
-    "address": changed(lambda content: b"\x3e" + content[1:]),
-    "cid": changed(lambda content: content[:1] + b"\x11" + content[2:]),
-    "lengths": changed(lambda content: content[:5] + b"\x07" + content[6:]),
-    "empty": empty,
-}
 FAULTS: dict[str, Fault] = {
     "silence": silence,
     "late": late(1.5),
@@ -471,7 +418,12 @@ FAULTS: dict[str, Fault] = {
     "drip": drip,
     "cut": cut,
     "flip": flip(7),
-    **KMP_FAULTS,
+    "crc": bad_crc,
+    "register": changed(lambda content: content[:2] + b"\x00\x99" + content[4:]),
+    "address": changed(lambda content: b"\x3e" + content[1:]),
+    "cid": changed(lambda content: content[:1] + b"\x11" + content[2:]),
+    "lengths": changed(lambda content: content[:5] + b"\x07" + content[6:]),
+    "empty": empty,
     "twice": twice,
     "restart": restart,
     "rubbish": rubbish(),
@@ -486,11 +438,8 @@ FAULTS: dict[str, Fault] = {
 class KmpMeter(Line):
     """A meter that speaks KMP.
 
-    baudrate: the only speed at which it understands; 0: it is silent.
     rest: s after silence or damage in which it discards requests. After a whole response, right
     or empty, it accepts the next one at once, whatever else was on the line.
-    delay: s that each response is under way, as on a slow network. The meter receives further
-    requests meanwhile, and discards none.
 
     requests: the register ids of each request that was accepted.
     """
@@ -502,15 +451,11 @@ class KmpMeter(Line):
         always: Fault | None = None,
         pace: bool = False,
         echo: bool = False,
-        baudrate: int = 1200,
         rest: float = REST,
-        delay: float = 0.0,
     ) -> None:
         super().__init__(faults, always, pace, echo)
         self.registers = example() if registers is None else registers
-        self.baudrate = baudrate
         self.rest = rest
-        self.delay = delay
         self.requests: list[list[int]] = []
         self._pending = b""
 
@@ -521,26 +466,18 @@ class KmpMeter(Line):
 
     def _receive_request(self, request: bytes) -> None:
         content = content_of(request, 0x80)
-        if content is None or content[0] != 0x3F or self._speed_when_read != self.baudrate:
+        if content is None or content[0] != 0x3F or self._speed_when_read != 1200:
             return
         if not self.accept(len(request)):
             return
-        response = frame(0x40, self._content_for(content))
-        if self.delay:
-            fault = next(self.faults, self.always)
-            self.send_later(self.received_at[-1] + self.delay, fault(self, request, response))
-            return
+        ids = requested_registers(content)
+        self.requests.append(ids)
+        known = [register for register in ids if register in self.registers]
+        blocks = b"".join(block(register, *self.registers[register]) for register in known)
+        response = frame(0x40, b"\x3f\x10" + blocks)
         sent = self.respond(request, response)
         empty_response = frame(0x40, b"\x3f\x10")
         self._rest = 0.0 if response in sent or empty_response in sent else self.rest
-
-    def _content_for(self, request: bytes) -> bytes:
-        if request[1] == 0x01:
-            return b"\x3f\x01\x00\x04\x06\x01"
-        ids = requested_registers(request)
-        self.requests.append(ids)
-        known = [register for register in ids if register in self.registers]
-        return b"\x3f\x10" + b"".join(block(i, *self.registers[i]) for i in known)
 
 
 def even(text: str) -> bytes:
@@ -558,8 +495,7 @@ MC66_REQUEST = re.compile("(" + "|".join(map(re.escape, (READ_OUT, ACK, "/#1", "
 class Mc66Meter(Line):
     """A MULTICAL 66, 401 or 41.
 
-    energy, volume, hours, customer: the groups of the read-out; None leaves the group out.
-    data, configuration: the strings of /#1 and /#2; before: characters sent before each of them.
+    energy, volume, hours, customer: the groups of the read-out; data: the string of /#1.
     waits_for_ack, newlines: how it presents its read-out.
     faults, always: each for one read-out block or data string, not for the identification.
     spacing: s after a response in which it ignores requests.
@@ -569,16 +505,14 @@ class Mc66Meter(Line):
 
     def __init__(
         self,
-        energy: str | None = "0456.631*GJ",
-        volume: str | None = "3447.381*m3",
-        hours: str | None = "0040345*h",
-        customer: str | None = "00002742640",
+        energy: str = "0456.631*GJ",
+        volume: str = "3447.381*m3",
+        hours: str = "0040345*h",
+        customer: str = "00002742640",
         data: str = MC66_DATA,
-        configuration: str = MC66_CONFIGURATION,
         name: str = "/KAM0MC",
         waits_for_ack: bool = True,
         newlines: bool = False,
-        before: str = "",
         faults: Iterable[Fault] = (),
         always: Fault | None = None,
         spacing: float = 0.0,
@@ -588,10 +522,10 @@ class Mc66Meter(Line):
         super().__init__(faults, always, pace, echo)
         newline = "\r\n" if newlines else ""
         groups = {"0.0": customer, "6.8": energy, "6.26": volume, "6.31": hours}
-        printed = [f"{code}({value})" for code, value in groups.items() if value is not None]
+        printed = [f"{code}({value})" for code, value in groups.items()]
         body = newline.join(printed) + "!" + newline + "\x03"
         self.block = "\x02" + body + chr(sum(map(ord, body)) % 128)
-        self.strings = {"/#1": before + data, "/#2": before + configuration}
+        self.strings = {"/#1": data, "/#2": MC66_CONFIGURATION}
         self.name = name
         self.waits_for_ack = waits_for_ack
         self.spacing = spacing
@@ -600,7 +534,10 @@ class Mc66Meter(Line):
         self._ack_expected = False
 
     def receive(self, data: bytes) -> None:
-        if not self._sent_at_300() or any(bin(byte).count("1") % 2 for byte in data):
+        # The port is set to 1200 baud once a request is out, 0.11 s after it was written.
+        is_unsure = self._read_at - self._empty_at > 0.1
+        is_at_300 = is_unsure or 300 in (self._speed_when_empty, self._speed_when_read)
+        if not is_at_300 or any(bin(byte).count("1") % 2 for byte in data):
             return
         text = "".join(chr(byte & 0x7F) for byte in data)
         *pieces, rest = MC66_REQUEST.split(self._pending + text)
@@ -615,14 +552,6 @@ class Mc66Meter(Line):
                     self._identify()
                 else:
                     self._send_string(request)
-
-    def _sent_at_300(self) -> bool:
-        """Whether the bytes just read may have been sent at 300 baud.
-
-        The port is set to 1200 when the request is out, 0.11 s after it was written.
-        """
-        unsure = self._read_at - self._empty_at > 0.1
-        return unsure or 300 in (self._speed_when_empty, self._speed_when_read)
 
     def _identify(self) -> None:
         self.pause(0.4 if self.pace else 0.05)
@@ -639,16 +568,12 @@ class Mc66Meter(Line):
 
     def _send_string(self, request: str) -> None:
         self.pause(0.35)
-        if not self.pace:
-            self._wait_for_1200()
-        self.respond(even(request), even(self.strings[request]), 1200)
-        self._rest = self.spacing
-
-    def _wait_for_1200(self) -> None:
-        """Give a busy computer as long to change the speed as a meter may take to respond."""
-        until = time.monotonic() + 1.6
+        # A busy computer has as long to change the speed as a meter may take to respond.
+        until = time.monotonic() + (0 if self.pace else 1.6)
         while self.speed() != 1200 and time.monotonic() < until and not self.stopped:
             self.sleep(POLL)
+        self.respond(even(request), even(self.strings[request]), 1200)
+        self._rest = self.spacing
 
 
 MC66_METERS: dict[str, dict[str, Any]] = {
@@ -670,80 +595,28 @@ MC66_METERS: dict[str, dict[str, Any]] = {
 }
 
 
-# ---------------------------------------------------------------- another program
-
-
-class Thief:
-    """Another program that reads the port without locking it, in a `with` statement.
-
-    greedy: it takes all it can; otherwise a byte now and then. Which program gets a byte is a
-    matter of luck, so at the line's real pace the other one hardly ever gets a whole response.
-
-    stolen: what it took.
-    """
-
-    def __init__(self, port: str, greedy: bool = True) -> None:
-        self.greedy = greedy
-        self.stolen = b""
-        self._handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._steal, daemon=True)
-
-    def _steal(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                if select.select([self._handle], [], [], 0.1)[0]:
-                    self.stolen += os.read(self._handle, 4096 if self.greedy else 1)
-            except BlockingIOError:  # the other one was faster
-                pass
-            except OSError:  # unplugged
-                return
-            if not self.greedy:
-                self._stopped.wait(0.05)
-
-    def __enter__(self) -> Thief:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(5)
-        os.close(self._handle)
-
-
 # ---------------------------------------------------------------- as a program
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A simulated Kamstrup meter; prints its port.")
-    parser.add_argument(
-        "--meter", choices=[*METERS, *MC66_METERS], default="example", help="default: %(default)s"
+    add = parser.add_argument
+    add(
+        "--meter",
+        choices=["example", *RECORDED, *MC66_METERS],
+        default="example",
+        help="default: example",
     )
-    parser.add_argument("--link", metavar="PATH", help="make the port available under this name")
-    parser.add_argument("--fast", action="store_true", help="as fast as possible, not at 1200 baud")
-    parser.add_argument("--echo", action="store_true", help="the head echoes")
-    parser.add_argument(
-        "--fault",
-        action="append",
-        choices=[*FAULTS],
-        default=[],
-        metavar="NAME",
-        help=f"of the first, second, ... request: {', '.join(FAULTS)}",
-    )
-    parser.add_argument(
-        "--always", choices=[*FAULTS], metavar="NAME", help="the fault of all later requests"
-    )
-    parser.add_argument(
-        "--tcp", type=int, metavar="PORT", help="offer it at socket://127.0.0.1:PORT too"
-    )
-    parser.add_argument(
-        "--rfc2217", type=int, metavar="PORT", help="offer it at rfc2217://127.0.0.1:PORT too"
-    )
-    options = parser.parse_args()
-    for name in (*options.fault, options.always):
-        if options.meter in MC66_METERS and name in KMP_FAULTS:
-            parser.error(f"--meter {options.meter} has no fault {name}")
-    return options
+    add("--link", metavar="PATH", help="make the port available under this name")
+    add("--fast", action="store_true", help="as fast as possible, not at 1200 baud")
+    add("--echo", action="store_true", help="the head echoes")
+    names = f"of the first, second, ... request: {', '.join(FAULTS)}"
+    add("--fault", action="append", choices=FAULTS, default=[], metavar="NAME", help=names)
+    add("--always", choices=FAULTS, metavar="NAME", help="the fault of all later requests")
+    for kind in ("socket", "rfc2217"):
+        name = "--tcp" if kind == "socket" else "--rfc2217"
+        add(name, type=int, metavar="PORT", help=f"offer it at {kind}://127.0.0.1:PORT too")
+    return parser.parse_args()
 
 
 def make_meter(options: argparse.Namespace) -> KmpMeter | Mc66Meter:
@@ -756,23 +629,8 @@ def make_meter(options: argparse.Namespace) -> KmpMeter | Mc66Meter:
     if options.meter in MC66_METERS:
         spacing = 0.0 if options.fast else 4.5
         return Mc66Meter(spacing=spacing, **MC66_METERS[options.meter], **common)
-    return KmpMeter(METERS[options.meter](), **common)
-
-
-@contextlib.contextmanager
-def linked(port: str, link: str) -> Iterator[None]:
-    """A symbolic link to the port, in place of another one."""
-    if os.path.islink(link):
-        os.unlink(link)
-    elif os.path.exists(link):
-        raise FileExistsError(f"{link} exists already, and is not a link")
-    os.symlink(port, link)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            if os.readlink(link) == port:
-                os.unlink(link)
+    registers = recorded(options.meter) if options.meter in RECORDED else example()
+    return KmpMeter(registers, **common)
 
 
 def serve(options: argparse.Namespace) -> None:
@@ -780,7 +638,10 @@ def serve(options: argparse.Namespace) -> None:
     names = [options.link or meter.port]
     with contextlib.ExitStack() as stack:
         if options.link:
-            stack.enter_context(linked(meter.port, options.link))
+            if os.path.islink(options.link):
+                os.unlink(options.link)
+            os.symlink(meter.port, options.link)
+            stack.callback(os.unlink, options.link)
         for kind, tcp_port in (("socket", options.tcp), ("rfc2217", options.rfc2217)):
             if tcp_port is not None:
                 from serial_server import SerialServer

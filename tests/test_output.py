@@ -1,445 +1,197 @@
-"""What is printed: tables, JSON, and outputs that can't be written.
+"""What is printed, in which form and where to; outputs that can't be written.
 
 situation                                        test
 ------------------------------------------------ ---------------------------------------------
-one register                                     test_a_reading_is_a_line
-the table that `all` prints                      test_all_..., test_each_reading_of_all_...
-JSON of one register                             test_json_of_one_register_...
-JSON of all registers, or of a part of them      test_json_of_all_...
---list-registers                                 test_list_registers_...
-full disk, closed streams, `| head`              test_full_disk, test_closed_..., test_head_...
-characters that the terminal can't show          test_a_name_that_...
+one register as JSON                             test_json_of_one_...
+`all`: complete, incomplete, interrupted         test_all_...
+--list-registers                                 test_list_registers
+-v; a terminal while --wait lasts                test_a_terminal_...
+full disk, closed streams, nobody reads on       test_an_output_..., test_nobody_..., ...
+characters that don't belong into a line         test_names_...
 """
 
 from __future__ import annotations
 
 import json
-import shlex
+import os
+import re
 import signal
 import subprocess
-import threading
+import sys
 
 import fake_domoticz as fake
 import pytest
 import simulated_meter as sim
-from fake_serial import connect
-from program import LIMIT, PREFIX, SLACK, Result, command, environment, run, start
+from fake_serial import Chunks, connect
+from program import LIMIT, PREFIX, command, environment, finish, run, start, wait_until
 
 import kamstrup_read as kr
 
 WIDTH = 80  # columns of a terminal
-EXAMPLE = sorted(sim.example())
-SIX_GROUPS = [register for register in EXAMPLE if register < 114]  # in the first six requests
+HEAT_ROW = "   60  E1                16.235 GJ        Heat energy\n"
+TEXT_OR_JSON = pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
 
 
 @pytest.mark.parametrize(
-    ("register", "line"),
+    ("register", "block", "value", "unit"),
     [
-        (60, "16.235 GJ"),
-        (85, "0.000 m3"),
-        (99, "0"),
-        (98, "12-31"),
-        (1002, "20:02:43"),
-        (1003, "2026-11-22"),
-        (1010, "2742640"),
+        (60, (8, 0x43, b"\x00\x00\x3f\x66"), 16.23, "GJ"),
+        (60, (40, 0x03, b"\xff"), 255000, "m3"),
+        (80, (22, 0x41, b"\x00"), 0.0, "kW"),
+        (1001, (51, 0, b"\xff" * 8), 2**64 - 1, ""),
+        (1003, (48, 0, b"\x03\x5b\xd0"), "2022-01-12", ""),
+        (1126, (54, 0, b'68"5\\2'), '68"5\\2', ""),
+        (5000, (93, 0, b"\x07"), 7, "unit 93"),
     ],
 )
-def test_a_reading_is_a_line(register, line):
-    with sim.KmpMeter() as meter:
-        run(meter.port, register).printed(line)
+def test_json_of_one_register_is_an_object_in_a_line(capsys, register, block, value, unit):
+    """An int where the meter sends no decimals, otherwise a float."""
+    with sim.KmpMeter({register: block}) as meter:
+        assert kr.main([meter.port, str(register), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    shown = json.loads(out)
+    known = kr.known_registers().get(register, kr.Register(register, "", "", ""))
+    assert shown == {**known._asdict(), "value": value, "unit": unit}
+    assert type(shown["value"]) is type(value)
 
 
-# all
+def test_list_registers():
+    result = run("--list-registers")
+    result.printed(*kr.REGISTER_TABLE.strip("\n").splitlines())
+    assert max(map(len, result.out.splitlines())) <= WIDTH
 
 
-def test_all_is_a_table():
-    with sim.KmpMeter() as meter:
-        result = run(meter.port, "all")
-    lines = result.out.splitlines()
-    result.printed(*lines)
-    assert [int(line.split()[0]) for line in lines] == EXAMPLE
-    assert lines[0] == "   60  E1                16.235 GJ        Heat energy"
-    assert lines[9] == "   98  XDAY               12-31           Target (reading) date"
-    assert lines[-3] == " 1003  DATE          2026-11-22           Date"
+def registers_in(out: str) -> list[int]:
+    """Those in the table or the JSON list that `all` has printed."""
+    if out.startswith("["):
+        return [row["register"] for row in json.loads(out)]
+    return [int(line.split()[0]) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("name", ["403", "601"])
-def test_all_of_a_recorded_meter_fits_a_terminal(name):
-    with sim.KmpMeter(sim.recorded(name)) as meter:
-        result = run(meter.port, "ALL")
-    lines = result.out.splitlines()
-    result.printed(*lines)
-    assert [int(line.split()[0]) for line in lines] == sorted(meter.registers)
-    assert max(map(len, lines)) <= WIDTH
-
-
-def longest_block(known: kr.Register) -> tuple[int, int, bytes]:
-    """The longest value that a meter sends for a register of this unit."""
-    if known.unit == "date+time":
-        return 79, 0, bytes.fromhex("011a0b18142b05")
-    if known.unit == "date":
-        return 48, 0, (261122).to_bytes(4, "big")
-    if known.id in (1126, 1010):
-        return 54, 0, b"x" * 20
-    units = {name: number for number, name in kr.UNITS.items() if name}
-    unit = max(
-        (units.get(name, 51) for name in known.unit.split("/")), key=lambda i: len(kr.UNITS[i])
-    )
-    return unit, 0xC3, b"\xff" * 4  # -4294967.295
-
-
-def test_all_fits_a_terminal_with_long_values_of_every_register():
-    registers = {known.id: longest_block(known) for known in kr.known_registers().values()}
-    with sim.KmpMeter(registers) as meter:
+def test_all_is_a_table_that_fits_a_terminal():
+    long_value = (42, 0xC3, b"\xff" * 4)
+    with sim.KmpMeter(dict.fromkeys(kr.known_registers(), long_value)) as meter:
         lines = run(meter.port, "all").out.splitlines()
-    assert [int(line.split()[0]) for line in lines] == sorted(registers)
     assert max(map(len, lines)) <= WIDTH
+    assert len(lines) == len(kr.known_registers())
     for line, known in zip(lines, kr.known_registers().values()):
+        assert line.startswith(f"{known.register:>5}  {known.symbol} ")
+        assert "-4294967.295 m3/h" in line
         assert line.endswith(f" {known.description}")
 
 
-def test_all_shows_a_value_that_is_too_long_for_its_column():
-    with sim.KmpMeter({60: (59, 0, bytes(range(1, 256)))}) as meter:
-        result = run(meter.port, "all")
-    digits = bytes(range(1, 256)).hex()
-    result.printed(f"   60  E1           0x{digits} bitfield Heat energy")
-
-
-class Held:
-    """A fault that holds a response back until the test has seen what came before it."""
-
-    def __init__(self) -> None:
-        self.seen = threading.Event()
-        self.was_seen_in_time = False
-
-    def __call__(self, _meter: sim.Line, _request: bytes, response: bytes) -> sim.Chunks:
-        self.was_seen_in_time = self.seen.wait(SLACK)
-        return [(0, response)]
-
-
-def read_until(job: subprocess.Popen[str], words: str) -> str:
-    """What a program prints, up to these words."""
-    printed = ""
-    while words not in printed:
-        character = job.stdout.read(1)
-        assert character, printed
-        printed += character
-    return printed
-
-
-def read_rest(job: subprocess.Popen[str], begin: str) -> Result:
-    """How a program ends of whose output something has been read."""
-    out, err = job.stdout.read(), job.stderr.read()
-    return Result(job.wait(LIMIT), begin + out, err, 0.0)
-
-
-@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
-def test_each_reading_of_all_comes_as_soon_as_it_is_known(options):
-    held = Held()
-    with sim.KmpMeter(faults=[*[sim.right] * 5, held]) as meter:
-        job = start(meter.port, "all", "--timeout", LIMIT, *options)
-        begin = read_until(job, "16.235")
-        held.seen.set()
-        result = read_rest(job, begin)
-    assert held.was_seen_in_time
-    assert (result.code, result.err) == (0, "")
-    assert "Customer number" in result.out
-
-
-# JSON
-
-
+@TEXT_OR_JSON
 @pytest.mark.parametrize(
-    ("register", "block", "words"),
+    ("known", "awake_until", "code", "error"),
     [
-        pytest.param(
-            *(60, (8, 0x43, b"\x00\x00\x3f\x66"), '"value": 16.230, "unit": "GJ"'),
-            id="all of the meter's digits",
-        ),
-        pytest.param(
-            *(60, (10, 0xC2, b"\x00\x00\x30\x39"), '"value": -123.45, "unit": "kcal"'),
-            id="negative",
-        ),
-        pytest.param(
-            *(60, (40, 0x03, b"\xff"), '"value": 255000, "unit": "m3"'), id="positive exponent"
-        ),
-        pytest.param(
-            *(60, (8, 0x6F, b"\x01"), f'"value": 0.{"0" * 46}1, "unit": "GJ"'), id="no exponent"
-        ),
-        pytest.param(
-            *(1001, (51, 0, b"\xff" * 8), '"value": 18446744073709551615, "unit": null'),
-            id="more digits than a float",
-        ),
-        pytest.param(*(80, (22, 0x41, b"\x00"), '"value": 0.0, "unit": "kW"'), id="zero"),
-        pytest.param(*(99, (51, 0x00, b"\x00"), '"value": 0, "unit": null'), id="no unit"),
-        pytest.param(
-            *(1003, (48, 0, b"\x03\x5b\xd0"), '"value": "2022-01-12", "unit": null'), id="date"
-        ),
-        pytest.param(
-            *(1126, (54, 0, b'68"5\\2'), '"value": "68\\"5\\\\2", "unit": null'), id="text"
-        ),
-        pytest.param(
-            *(369, (59, 0, b"\x0a\x0b"), '"value": "0x0a0b", "unit": "bitfield"'), id="raw bytes"
-        ),
-        pytest.param(*(60, (93, 0, b"\x07"), '"value": 7, "unit": "unit 93"'), id="unknown unit"),
-        pytest.param(
-            *(5000, (8, 0, b"\x07"), '"register": 5000, "symbol": null, "description": null,'),
-            id="unknown register",
-        ),
-        pytest.param(
-            *(0, (8, 0, b"\x07"), '"register": 0, "symbol": null, "description": null,'),
-            id="register 0",
-        ),
-        pytest.param(
-            *(51, (51, 0, b"\x07"), '"symbol": null, "description": "Meter number 1"'),
-            id="no symbol",
-        ),
+        (sim.example(), 0xFFFF, 0, ""),
+        (sim.example(), 99, 4, "could not read .*no response from the meter: .*\n"),
+        (sim.example(), 0, 4, "no response from the meter: .*\n"),
+        ({}, 0xFFFF, 6, "the meter has none of the known registers: .*\n"),
     ],
 )
-def test_json_of_one_register_is_an_object_in_a_line(register, block, words):
-    with sim.KmpMeter({register: block}) as meter:
-        result = run(meter.port, register, "--json")
-    (line,) = result.out.splitlines()
-    result.printed(line)
-    assert words in line
-    assert list(json.loads(line)) == ["register", "symbol", "description", "value", "unit"]
-
-
-def test_json_leaves_errors_as_they_are():
-    with sim.KmpMeter() as meter:
-        run(meter.port, 61, "--json").failed(6, "no register 61")
-
-
-def registers_in_json(result: Result) -> list[int]:
-    return [row["register"] for row in json.loads(result.out)]
-
-
-def test_json_of_all_is_a_list_with_an_object_in_each_line():
-    with sim.KmpMeter() as meter:
-        result = run(meter.port, "all", "--json")
-        one = run(meter.port, 60, "--json").out.strip()
-    lines = result.out.splitlines()
-    result.printed(*lines)
-    assert registers_in_json(result) == EXAMPLE
-    assert lines[0] == f"[{one},"
-    assert len(lines) == len(EXAMPLE)
-
-
-def asleep_after(responses: int):
-    """A meter that responds so many times, and then falls asleep."""
-    registers = sim.example()
-
-    def respond(request: bytes, number: int) -> sim.Chunks:
-        requested = sim.requested_registers(sim.content_of(request, 0x80))
-        blocks = [sim.block(i, *registers[i]) for i in requested if i in registers]
-        response = sim.frame(0x40, b"\x3f\x10" + b"".join(blocks))
-        return [(0.01, response)] if number < responses else []
-
-    return respond
-
-
-def test_json_of_all_of_a_meter_that_falls_asleep(monkeypatch, capsys):
-    connect(monkeypatch, asleep_after(6))
-    code = kr.main(["PORT", "all", "--json"])
-    result = Result(code, *capsys.readouterr(), 0.0)
-    assert registers_in_json(result) == SIX_GROUPS
-    assert result.code == 0
-    assert result.err.startswith("kamstrup_read: registers not read: ")
-    assert result.err.count("\n") == 1
-
-
-def test_json_of_all_of_a_meter_that_sleeps_prints_nothing(monkeypatch, capsys):
-    connect(monkeypatch, asleep_after(0))
-    code = kr.main(["PORT", "all", "--json"])
-    Result(code, *capsys.readouterr(), 0.0).failed(4, kr.NoResponseError.seen)
-
-
-def test_json_of_all_of_a_meter_that_is_unplugged():
-    with sim.KmpMeter(faults=[sim.right] * 6, always=sim.unplug()) as meter:
-        result = run(meter.port, "all", "--json")
-    assert registers_in_json(result) == SIX_GROUPS
-    assert result.code == 0
-    assert "vanished" in result.err
-
-
-def test_json_of_all_that_is_interrupted():
-    with sim.KmpMeter(faults=[sim.right] * 6, always=sim.silence) as meter:
-        job = start(meter.port, "all", "--json", "--timeout", LIMIT)
-        begin = read_until(job, f'"register": {SIX_GROUPS[-1]}')
-        job.send_signal(signal.SIGINT)
-        result = read_rest(job, begin)
-    assert registers_in_json(result) == SIX_GROUPS
-    assert (result.code, result.err) == (130, "")
-
-
-# --list-registers
-
-
-def test_list_registers_is_the_table_in_the_module():
-    run("--list-registers").printed(*kr.REGISTER_TABLE.strip("\n").splitlines())
-
-
-def test_list_registers_fits_a_terminal():
-    assert max(map(len, run("--list-registers").out.splitlines())) <= WIDTH
-
-
-def test_list_registers_as_json():
-    result = run("--list-registers", "--json")
-    result.printed(*result.out.splitlines())
-    rows = {row["register"]: row for row in json.loads(result.out)}
-    assert list(rows) == list(kr.known_registers())
-    assert rows[60] == {
-        "register": 60,
-        "symbol": "E1",
-        "unit": "GJ/MWh/kWh",
-        "description": "Heat energy",
-    }
-    assert rows[58] == {
-        "register": 58,
-        "symbol": None,
-        "unit": None,
-        "description": "Pulse input",
-    }
-
-
-# Outputs that can't be written
-
-CLOSED = f"{PREFIX}the output can't be written: it is closed\n"
-FULL = f"{PREFIX}the output can't be written: No space left on device\n"
-
-
-def shell(line: str, **words: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash in which READ is the program, and each of the words stands for another."""
-    for word, meaning in words.items():
-        line = line.replace(word, meaning)
-    return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line.replace("READ", shlex.join(command()))],
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=LIMIT,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "first"),
-    [
-        ("PORT all", "   60  E1"),
-        ("PORT all --json", '[{"register": 60, '),
-        ("--list-registers", "    1  A14"),
-        ("--list-registers --json", '[{"register": 1, '),
-    ],
-)
-def test_head_may_stop_reading(arguments, first):
-    with sim.KmpMeter() as meter:
-        done = shell(f"READ {arguments} | head -n 1", PORT=meter.port)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(first)
-    assert done.stdout.count("\n") == 1
-
-
-def test_a_pipe_that_nobody_reads():
-    with sim.KmpMeter() as meter:
-        done = shell("READ PORT 60 --timeout 60 | exec 0<&-", PORT=meter.port)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-PRINTING = [
-    "PORT 60",
-    "PORT 60 --json",
-    "PORT all",
-    "PORT all --json",
-    "PORT 60 12 --dry-run --url URL",
-    "PORT 60 --create Heat --url URL",
-    "--list-registers",
-    "--list-registers --json",
-    "--help",
-    "--version",
-]
-
-
-@pytest.mark.parametrize("arguments", PRINTING)
-@pytest.mark.parametrize(
-    ("output", "message"), [(">&-", CLOSED), ("> /dev/full", FULL)], ids=["closed", "full"]
-)
-def test_closed_output_or_full_disk_is_a_failure_where_something_is_printed(
-    arguments, output, message
+def test_all_that_could_be_read_is_printed_before_an_error(
+    monkeypatch, capsys, known, awake_until, code, error, options
 ):
-    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
-        done = shell(f"READ {arguments} {output}", PORT=meter.port, URL=domoticz.url)
-    assert (done.returncode, done.stderr) == (1, message)
+    """The meter does not respond where a register above awake_until is requested."""
+
+    def respond(request: bytes, _number: int) -> Chunks:
+        requested = sim.requested_registers(sim.content_of(request, 0x80))
+        blocks = b"".join(sim.block(i, *known[i]) for i in requested if i in known)
+        is_awake = max(requested) <= awake_until
+        return [(0.01, sim.frame(0x40, b"\x3f\x10" + blocks))] if is_awake else []
+
+    connect(monkeypatch, respond)
+    assert kr.main(["PORT", "all", *options]) == code
+    out, err = capsys.readouterr()
+    expected = [number for number in sorted(known) if number <= awake_until]
+    assert registers_in(out) == expected
+    assert expected or out == ""
+    assert re.fullmatch(error and f"{PREFIX}register all: {error}", err)
 
 
-@pytest.mark.parametrize("output", [">&-", "> /dev/full", "| true"])
-def test_closed_output_or_full_disk_is_no_failure_of_a_push(output):
-    with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
-        done = shell(f"READ PORT 60 12 --url URL {output}", PORT=meter.port, URL=domoticz.url)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert domoticz.pushes == [("12", "16.235")]
+@TEXT_OR_JSON
+def test_all_that_was_read_is_printed_when_it_is_interrupted(options):
+    later = [number for number in kr.known_registers() if number > 99]
+    with sim.KmpMeter(always=sim.poison(*later)) as meter:
+        job = start(meter.port, "all", "--timeout", LIMIT, *options)
+        if not options:
+            assert job.stdout.readline() == HEAT_ROW  # as soon as it is read
+        wait_until(lambda: meter.requests and later[0] in meter.requests[-1])
+        job.send_signal(signal.SIGINT)
+        result = finish(job)
+    read = {number for request in meter.requests[:-1] for number in request} & set(meter.registers)
+    assert (result.code, result.err) == (130, "")
+    assert registers_in(result.out if options else HEAT_ROW + result.out) == sorted(read)
 
 
-@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-", "2> /dev/full", "2> >(true)"])
-def test_closed_input_or_nowhere_to_report_to(closed):
-    with sim.KmpMeter(faults=[sim.silence]) as meter:
-        done = shell(f"READ PORT 60 --wait 60 -v {closed}", PORT=meter.port)
-        failed = shell(f"READ PORT 61 {closed}", PORT=meter.port)
-        wrong = shell(f"READ PORT {closed}", PORT=meter.port)
-    assert (done.returncode, done.stdout) == (0, "16.235 GJ\n")
-    assert (failed.returncode, failed.stdout) == (6, "")
-    assert (wrong.returncode, wrong.stdout) == (2, "")
-
-
-def test_a_full_disk_ends_all_at_once():
-    with sim.KmpMeter() as meter:
-        done = shell("READ PORT all > /dev/full", PORT=meter.port)
-        requests = len(meter.requests)
-    assert done.returncode == 1
-    assert EXAMPLE[0] == 60
-    assert requests == 2  # registers 1 to 31, and those with 60 among them
-
-
-# Characters that the terminal can't show
-
-NAME = "W\u00e4rme \u2192"
+RESPONSE = sim.frame(0x40, b"\x3f\x10" + sim.block(60, *sim.example()[60]))
+SENT, RECEIVED = f"-> {kr.encode_request([60]).hex(' ')}\n", f"<- {RESPONSE.hex(' ')}\n"
+VERBOSE = f"{SENT}no response from the meter: .*\n{SENT}{RECEIVED}"
 
 
 @pytest.mark.parametrize(
-    ("encoding", "shown"),
+    ("on_terminal", "options", "reported"),
     [
-        ("utf-8", NAME.encode()),
-        ("latin-1", b"W\xe4rme \\u2192"),
-        ("ascii", b"W\\xe4rme \\u2192"),
-        ("ascii:strict", b"W\\xe4rme \\u2192"),
+        (False, [], ""),
+        (True, [], "no response from the meter, [0-9]+ s left\n"),
+        (False, ["-v"], VERBOSE),
+        (True, ["-v"], VERBOSE),
     ],
-    ids=["utf-8", "latin-1", "ascii", "ascii:strict"],
 )
-def test_a_name_that_the_terminal_can_not_show(encoding, shown):
+def test_a_terminal_gets_a_short_line_for_each_attempt_and_verbose_shows_each_frame(
+    monkeypatch, capsys, on_terminal, options, reported
+):
+    connect(monkeypatch, lambda _request, number: [(0.1, RESPONSE)] if number else [])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)
+    assert kr.main(["PORT", "60", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out == "16.235 GJ\n"
+    assert re.fullmatch(reported, err)
+
+
+def redirected(output: str, *arguments: object) -> tuple[int, str, str]:
+    """How the program ended with its output redirected as bash does it."""
+    call = ["bash", "-c", f'"$@" {output}', "bash", *command(*arguments)]
+    options = {"capture_output": True, "encoding": "utf-8", "timeout": LIMIT}
+    done = subprocess.run(call, env=environment(), check=False, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"], ids=["closed", "full"])
+@pytest.mark.parametrize("arguments", [["60"], ["all"], ["all", "--json"]], ids=" ".join)
+def test_an_output_that_can_not_be_written_is_an_error(arguments, output):
+    with sim.KmpMeter() as meter:
+        code, _, err = redirected(output, meter.port, *arguments)
+    assert code == 1
+    assert re.fullmatch(f"{PREFIX}the output can't be written: .*\n", err)
+
+
+def test_nobody_who_reads_on_is_no_reason_to_complain():
+    reader, writer = os.pipe()
+    os.close(reader)
+    options = {"env": environment(), "stdout": writer, "stderr": subprocess.PIPE}
+    done = subprocess.run(command("--list-registers"), check=False, **options)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "2> /dev/full"])
+def test_nowhere_to_report_to(closed):
+    with sim.KmpMeter() as meter:
+        assert redirected(closed, meter.port, 60, "-v")[:2] == (0, "16.235 GJ\n")
+        assert redirected(closed, meter.port, 61)[:2] == (6, "")
+
+
+def test_names_are_escaped_where_they_do_not_belong_into_a_line():
+    """Line breaks and escapes of a server or an argument, and what the terminal can't show."""
+    run("/dev/tty\n\x1b[2Jkamstrup_read: x", "60\n").failed(3)
     with sim.KmpMeter() as meter, fake.FakeDomoticz() as domoticz:
-        domoticz.devices["12"]["Name"] = NAME
-        done = subprocess.run(
-            command(meter.port, 60, 12, "--dry-run"),
-            env=environment(PYTHONIOENCODING=encoding, DOMOTICZ_URL=domoticz.url),
-            capture_output=True,
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"sensor:   " + shown + b" (RFXMeter" in done.stdout
-
-
-def test_a_name_that_can_not_be_reported():
-    """stderr shows it as far as it can."""
-    done = subprocess.run(
-        command(f"/dev/{NAME}", 60),
-        env=environment(PYTHONIOENCODING="ascii"),
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert done.stderr.startswith(b"kamstrup_read: /dev/W\\xe4rme \\u2192 does not exist")
-
-
-def test_a_name_with_line_breaks_and_escapes_is_one_line():
-    result = run("/dev/tty\n\x1b[2Jkamstrup_read: x", 60)
-    result.failed(3, "/dev/tty [2Jkamstrup_read: x does not exist")
+        domoticz.devices["12"]["Name"] = "W\u00e4rme\nkamstrup_read: \x1b[2Jb"
+        variables = {"PYTHONIOENCODING": "ascii", "DOMOTICZ_URL": domoticz.url}
+        result = run(meter.port, 60, 12, "--dry-run", env=variables)
+    line = result.out.strip("\n")
+    result.printed(line)
+    assert line.isprintable()
+    assert r"W\xe4rme" in line
