@@ -1490,7 +1490,8 @@ def build_parser() -> Parser:
         usage="%(prog)s [options] PORT REGISTER [IDX]",
         description="Read one register of a Kamstrup meter; print it, or push it to Domoticz.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # With a width, argparse need not import shutil at each start to ask for the terminal's.
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=80),
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -1567,8 +1568,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     args, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:  # no more than its name: somebody may have tried --password
-        name = re.sub("^(--[^=]*|.?.?).*", r"\1", unknown[0])
-        parser.error(f"unknown argument: {name!r}")
+        parser.error("unknown argument: " + re.sub("^(--[^=]*|.?.?).*", r"\1", unknown[0]))
     if args.list_registers:
         return args
     if args.register is None:

@@ -49,7 +49,7 @@ WRONG_CALLS = [
     ([PORT, "60", "-3"], "IDX '-3'"),
     ([PORT, "60", "1.0"], "IDX '1.0'"),
     ([PORT, "60", ""], "IDX ''"),
-    ([*PUSH, "13"], "'13'"),
+    ([*PUSH, "13"], "argument: 13"),
     ([PORT, "ALL", "12", "--dry-run"], "all can only be printed"),
     ([PORT, "all", "--create", "Heating"], "all can only be printed"),
     ([PORT, "all", *MC66], "all with this protocol"),
@@ -72,8 +72,8 @@ WRONG_CALLS = [
     ([*PUSH, "--url", "http://host/?password=hush"], "DOMOTICZ_USER"),
     ([PORT, "60", "--wait"], "--wait expected one argument"),
     ([PORT, "60", "--protocol", "mbus"], "--protocol 'mbus' kmp mc66"),
-    ([PORT, "60", "--prot", "kmp"], "'--prot'"),
-    ([PORT, "60", "-x"], "'-x'"),
+    ([PORT, "60", "--prot", "kmp"], "--prot"),
+    ([PORT, "60", "-x"], "-x"),
     ([PORT, "60", "\u2014json"], "IDX '\u2014json'"),  # a long dash, as web pages make it
 ]
 
