@@ -1156,7 +1156,7 @@ def outcome_of(svalue: str, device: dict[str, Any]) -> str:
     shown = Decimal(svalue) / sensor.divider + Decimal(str(device.get("AddjValue") or 0))
     now = device.get("Data")
     text = f"{plain(shown)} {sensor.unit}".rstrip()
-    return f"{sensor.title} ({sensor.kind}), which would show {text} and now shows {now}"
+    return f"{sensor.title} ({sensor.kind}), which would show {text}, and shows {now} now"
 
 
 def sizes_of(unit: str, shown_unit: str) -> tuple[Decimal, Decimal] | None:
