@@ -398,6 +398,12 @@ def test_certificates(call, monkeypatch, case):
     assert len(domoticz.pushes) == (1 if words else 2)
 
 
+def test_certificates_are_verified_where_nothing_else_is_said():
+    domoticz = fake.FakeDomoticz(tls="selfsigned")
+    with domoticz, pytest.raises(kr.DomoticzError, match="certificate"):
+        kr.Domoticz(domoticz.url).look(12)
+
+
 def test_insecure_prints_no_warning_of_a_library(meter):
     with fake.FakeDomoticz(tls="selfsigned") as domoticz:
         run(meter.port, 60, 12, "--url", domoticz.url, "--insecure").printed()
