@@ -621,8 +621,8 @@ class Line:
                 self._wire_time = 0.0
                 self._quiet_time = self._pause
                 break
-            is_silent = not data and now - self._last_byte >= silence
-            if is_silent or now >= end:  # else there might be bytes without end
+            # Silence, or bytes without end.
+            if now >= end or (not data and now - self._last_byte >= silence):
                 break
         if new:
             self.hooks.log(f"<- {new.hex(' ')}")
@@ -1661,14 +1661,14 @@ def push(domoticz: Domoticz, args: argparse.Namespace, reading: Reading) -> None
     idx = args.idx
     if args.create:
         idx = domoticz.create(args.create.strip(), reading, to_stdout)
+    device = {}
     if args.multiply is None:
         device = domoticz.look(idx)
         svalue = svalue_for(reading, device)
-        outcome = outcome_of(svalue, device)
     else:
         svalue = plain(EXACT.multiply(reading.value, args.multiply))
-        outcome = f"sensor {idx}, without checking it"
     if args.dry_run:
+        outcome = outcome_of(svalue, device) if device else f"sensor {idx}, without checking it"
         to_stdout(f"would push {svalue} to {outcome}")
         return
     domoticz.push(idx, svalue)
